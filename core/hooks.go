@@ -1,0 +1,45 @@
+package core
+
+import "time"
+
+// Hooks observe what plug-ins report; they never steer. A nil field costs one comparison. Called on
+// the goroutine where the thing happened; they do not block. JoinHooks calls several in turn.
+type Hooks struct {
+	// Duplicate is told of two activations of one identity: the one that was kept and the one that
+	// is being stopped.
+	Duplicate func(kept, stopped Activation)
+	Timed     func(name string, took time.Duration, err error) // "grain.directory.acquire.seal"
+	Counted   func(name string, n int64)
+}
+
+// JoinHooks makes hooks that call those of each of hs in turn. Fields that are nil in all of them
+// stay nil.
+func JoinHooks(hs ...Hooks) Hooks {
+	var out Hooks
+	for _, h := range hs {
+		out.Duplicate = join2(out.Duplicate, h.Duplicate)
+		out.Timed = join3(out.Timed, h.Timed)
+		out.Counted = join2(out.Counted, h.Counted)
+	}
+	return out
+}
+
+func join2[A, B any](f, g func(A, B)) func(A, B) {
+	switch {
+	case f == nil:
+		return g
+	case g == nil:
+		return f
+	}
+	return func(a A, b B) { f(a, b); g(a, b) }
+}
+
+func join3[A, B, C any](f, g func(A, B, C)) func(A, B, C) {
+	switch {
+	case f == nil:
+		return g
+	case g == nil:
+		return f
+	}
+	return func(a A, b B, c C) { f(a, b, c); g(a, b, c) }
+}

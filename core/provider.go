@@ -1,0 +1,48 @@
+package core
+
+import (
+	"context"
+)
+
+// Provider decides who is in the cluster: the one source of truth of membership.
+//
+// Implemented by providers/*; called by engine/cluster only, one instance per node. Of Join and
+// Watch one is called, once. Update and Leave may run while a report is in progress. After Leave,
+// every method returns ErrStopped; Leave itself then returns nil.
+type Provider interface {
+	// Promises says what reports and optional interfaces are worth with the present configuration.
+	// It does no I/O and always gives the same answer.
+	Promises() Promises
+
+	// Join keeps env, stores self and starts reporting. It blocks until self is stored or ctx ends,
+	// and retries transient faults itself, with jittered back-off. Reports are whole views, the
+	// first one as soon as known, then after every change; they may repeat and may skip epochs.
+	// They come one at a time from one goroutine, and none after Leave has returned. report does
+	// not block. A row that this call may itself have stored is no conflict.
+	// Errors: ErrConflict (the ID is another's, or departed), ErrUnreachable, ErrStopped.
+	Join(ctx context.Context, env Env, self Member, report func(*View)) error
+
+	// Watch reports as Join does, without becoming a member: for client nodes.
+	Watch(ctx context.Context, env Env, report func(*View)) error
+
+	// Update replaces this member's own row: status, kinds, weight. ID, Address and Joined never
+	// change. Idempotent. Errors: ErrEvicted, ErrUnreachable.
+	Update(ctx context.Context, self Member) error
+
+	// Leave removes self, stops reporting and joins its goroutines (a client library's own may end
+	// up to 1 s later); with ctx at its end it still stops locally and returns the error. Safe
+	// before Join, during Join (which then returns ErrStopped), and twice.
+	Leave(ctx context.Context) error
+}
+
+// Promises is what a provider's word is worth. The zero value promises nothing.
+type Promises struct {
+	Ordered      bool // views carry a lineage and an epoch that members can compare
+	Linearizable bool // ViewStore swaps are linearizable
+	Leases       bool // MemberLeases is kept by the backend, and renewal fails once evicted
+	Compat       bool // rows are written as Proto.Actor writes them
+}
+
+// Refresher is offered by providers that can ask their backend now: the engine calls it when a peer
+// shows a later epoch. It returns at once; the answer is a report.
+type Refresher interface{ Refresh() }

@@ -1,0 +1,13 @@
+module github.com/granary-go/granary/lookups/disthash
+
+go 1.26.0
+
+require (
+	github.com/granary-go/granary/core v0.1.0
+	github.com/granary-go/granary/protos v0.1.0
+)
+
+replace (
+	github.com/granary-go/granary/core => ../../core
+	github.com/granary-go/granary/protos => ../../protos
+)

@@ -1,0 +1,11 @@
+module github.com/granary-go/granary/providers/memberlist
+
+go 1.26.0
+
+require (
+	github.com/granary-go/granary/core v0.1.0
+)
+
+replace (
+	github.com/granary-go/granary/core => ../../core
+)
