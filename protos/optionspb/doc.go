@@ -1,0 +1,3 @@
+// Package optionspb is generated: what a service may say about its methods: proto package
+// granary.options.
+package optionspb
