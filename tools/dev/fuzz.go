@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// fuzzTarget is one Fuzz function of one package.
+type fuzzTarget struct{ module, dir, name string }
+
+var (
+	fuzzFunc  = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(\w+ \*testing\.F\)`)
+	fuzzLine  = regexp.MustCompile(`execs: (\d+).*new interesting: (\d+)`)
+	fuzzCrash = regexp.MustCompile(`Failing input written to (\S+)`)
+)
+
+// findFuzz finds every Fuzz target of every module.
+func findFuzz(w *workspace) ([]fuzzTarget, error) {
+	var targets []fuzzTarget
+	for _, m := range w.modules {
+		err := filepath.WalkDir(w.path(m), func(path string, d os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if d.IsDir() && d.Name() == "testdata" {
+				return filepath.SkipDir
+			}
+			if !strings.HasSuffix(path, "_test.go") {
+				return nil
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			dir, err := filepath.Rel(w.path(m), filepath.Dir(path))
+			if err != nil {
+				return err
+			}
+			for _, found := range fuzzFunc.FindAllSubmatch(text, -1) {
+				targets = append(targets, fuzzTarget{m, "./" + filepath.ToSlash(dir), string(found[1])})
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return targets, nil
+}
+
+// fuzzAll is make fuzz: it runs each target for d and prints a line of what it did.
+func fuzzAll(ctx context.Context, w *workspace, pattern *regexp.Regexp, d time.Duration) int {
+	targets, err := findFuzz(w)
+	if err == nil {
+		err = decodersHaveTargets(w, targets)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	var count, execs, crashes int
+	for _, t := range targets {
+		if !pattern.MatchString(t.name) {
+			continue
+		}
+		n, crash := fuzzOne(ctx, w, t, d)
+		count, execs = count+1, execs+n
+		if crash {
+			crashes++
+		}
+	}
+	fmt.Printf("%d targets, %d execs, %d crashes\n", count, execs, crashes)
+	if crashes > 0 {
+		return 1
+	}
+	return 0
+}
+
+// fuzzOne runs one target and prints its line; an interrupted or broken run counts as a crash.
+func fuzzOne(ctx context.Context, w *workspace, t fuzzTarget, d time.Duration) (execs int, crashed bool) {
+	start := time.Now()
+	out, err := w.combined(ctx, t.module, nil, "go", "test", t.dir, "-run=^$", "-fuzz=^"+t.name+"$", "-fuzztime="+d.String(), "-parallel=2")
+	var fresh int
+	for _, m := range fuzzLine.FindAllStringSubmatch(out, -1) {
+		_, _ = fmt.Sscan(m[1], &execs)
+		_, _ = fmt.Sscan(m[2], &fresh)
+	}
+	result := "ok"
+	if err != nil {
+		crashed, result = true, "CRASH"
+		if m := fuzzCrash.FindStringSubmatch(out); m != nil {
+			result += " " + filepath.Join(t.module, t.dir, m[1])
+		} else {
+			result += "\n" + indent(tail(out, 40))
+		}
+	}
+	fmt.Printf("%s %s %d %d %.1f %s\n", filepath.ToSlash(filepath.Join(t.module, t.dir)), t.name, execs, fresh, time.Since(start).Seconds(), result)
+	return execs, crashed
+}
+
+// decodersHaveTargets reads tools/decoders.txt, the list of decoders that the network can reach,
+// and checks that each has its fuzz target. A line is "folder FuzzName".
+func decodersHaveTargets(w *workspace, targets []fuzzTarget) error {
+	f, err := os.Open(w.path("tools", "decoders.txt"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	have := map[string]bool{}
+	for _, t := range targets {
+		have[filepath.ToSlash(filepath.Join(t.module, t.dir))+" "+t.name] = true
+	}
+	var missing []string
+	scan := bufio.NewScanner(f)
+	for scan.Scan() {
+		line := strings.TrimSpace(scan.Text())
+		if line != "" && !strings.HasPrefix(line, "#") && !have[line] {
+			missing = append(missing, line)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("decoders without a fuzz target:\n%s", strings.Join(missing, "\n"))
+	}
+	return scan.Err()
+}
+
+// fuzzError is the short form inside make test.
+func fuzzError(ctx context.Context, w *workspace, d time.Duration) error {
+	targets, err := findFuzz(w)
+	if err != nil {
+		return err
+	}
+	if err := decodersHaveTargets(w, targets); err != nil {
+		return err
+	}
+	for _, t := range targets {
+		out, err := w.combined(ctx, t.module, nil, "go", "test", t.dir, "-run=^$", "-fuzz=^"+t.name+"$", "-fuzztime="+d.String(), "-parallel=2")
+		if err != nil {
+			return fmt.Errorf("%s %s: %w\n%s", t.module, t.name, err, out)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// testAll is make test: every check that a newcomer needs to trust the project.
+func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile string) int {
+	if logFile != "" {
+		abs, err := filepath.Abs(logFile)
+		if err == nil {
+			err = os.WriteFile(abs, nil, 0o644)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 2
+		}
+		logFile = abs
+	}
+	steps := []step{
+		check("go-version", "go version", func(context.Context) error { return goVersion(w) }),
+		check("format", "gofmt -l .", func(context.Context) error { return formatted(w) }),
+		check("vet", "go vet work", w.runs(".", nil, "go", "vet", "work")),
+		testStep(w, logFile),
+		check("versions", "make test ONLY=versions", func(context.Context) error { return sameVersions(w) }),
+	}
+	for _, m := range w.modules {
+		steps = append(steps, moduleStep(w, m))
+	}
+	for _, m := range w.outside {
+		steps = append(steps, outsideStep(w, m, logFile))
+	}
+	steps = append(steps,
+		check("generated", "make generate && git diff", func(ctx context.Context) error { return generated(ctx, w) }),
+		check("wire", "make wire", w.runs("tools", outsideWork, "go", "run", "./wirecheck")),
+		check("verify", "make verify", func(context.Context) error { return verifyError(w) }),
+		check("docs", "make test ONLY=docs", func(ctx context.Context) error { return checkDocs(ctx, w) }),
+		check("fuzz-short", "make fuzz FUZZTIME=2s", func(ctx context.Context) error { return fuzzError(ctx, w, 2*time.Second) }),
+		check("bench-short", "make bench ROWS='^(tell1|ask64|rask64|grainremote64)$' ROUNDS=1", func(ctx context.Context) error { return benchShort(ctx, w) }),
+		check("example-cluster", "go run ./examples/cluster -for 20s -json", func(ctx context.Context) error { return exampleCluster(ctx, w) }),
+	)
+	return runSteps(ctx, steps, only)
+}
+
+var outsideWork = []string{"GOWORK=off"}
+
+// runs makes a check of one command.
+func (w *workspace) runs(dir string, env []string, args ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := w.combined(ctx, dir, env, args...)
+		return err
+	}
+}
+
+// testStep runs the tests of all modules of go.work in one pass, with the race detector where it can
+// be built.
+func testStep(w *workspace, logFile string) step {
+	args, name := []string{"-shuffle=on", "-timeout=15m"}, "tests"
+	if canRace(w) {
+		args, name = append(args, "-race"), "tests-race"
+	}
+	return step{name, "go test -count=1 work", func(ctx context.Context) (*tally, []failure, error) {
+		return goTest(ctx, w, ".", logFile, nil, append(args, "work")...)
+	}}
+}
+
+// moduleStep checks one module alone, as its users get it: without the workspace.
+func moduleStep(w *workspace, m string) step {
+	repeat := fmt.Sprintf("cd %s && GOWORK=off go mod tidy -diff && GOWORK=off go build ./... && GOWORK=off go vet ./...", m)
+	return check("alone:"+m, repeat, func(ctx context.Context) error {
+		for _, args := range [][]string{{"mod", "tidy", "-diff"}, {"build", "./..."}, {"vet", "./..."}} {
+			if _, err := w.combined(ctx, m, outsideWork, append([]string{"go"}, args...)...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// outsideStep builds, vets and tests a module that stays out of go.work.
+func outsideStep(w *workspace, m, logFile string) step {
+	repeat := fmt.Sprintf("cd %s && GOWORK=off go vet ./... && GOWORK=off go test -count=1 ./...", m)
+	return step{"outside:" + m, repeat, func(ctx context.Context) (*tally, []failure, error) {
+		for _, args := range [][]string{{"mod", "tidy", "-diff"}, {"vet", "./..."}} {
+			if _, err := w.combined(ctx, m, outsideWork, append([]string{"go"}, args...)...); err != nil {
+				return nil, nil, err
+			}
+		}
+		return goTest(ctx, w, m, logFile, outsideWork, "./...")
+	}}
+}
+
+func goVersion(w *workspace) error {
+	out, err := w.output(".", nil, "go", "env", "GOVERSION")
+	if err != nil {
+		return err
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(string(out), "go%d.%d", &major, &minor); err != nil {
+		return fmt.Errorf("cannot read the version of Go from %q: %w", out, err)
+	}
+	if major == 1 && minor < 26 {
+		return fmt.Errorf("%s is too old: Granary needs Go 1.26 or newer", strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func formatted(w *workspace) error {
+	out, err := w.output(".", nil, "gofmt", "-l", ".")
+	if err != nil {
+		return err
+	}
+	var bad []string
+	for _, f := range strings.Fields(string(out)) {
+		if !strings.HasSuffix(f, ".pb.go") && !strings.Contains(f, "testdata/") {
+			bad = append(bad, f)
+		}
+	}
+	if len(bad) > 0 {
+		return fmt.Errorf("not formatted by gofmt:\n%s", strings.Join(bad, "\n"))
+	}
+	return nil
+}
+
+// generated regenerates everything that is committed as generated and compares it byte by byte.
+func generated(ctx context.Context, w *workspace) error {
+	_, err := w.combined(ctx, "tools", outsideWork, "go", "run", "./genprotos", "-check")
+	return err
+}
