@@ -7,6 +7,7 @@ type Strategy interface {
 	Pick(id Identity, candidates []Member) (Member, bool)
 }
 
+// StrategyFunc is a function as a Strategy.
 type StrategyFunc func(id Identity, candidates []Member) (Member, bool)
 
 // Pick calls f.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strings"
@@ -35,7 +36,7 @@ func check(name, repeat string, f func(context.Context) error) step {
 }
 
 // runSteps runs the steps that match in order, prints one line each, and repeats failures at the end.
-func runSteps(ctx context.Context, steps []step, only *regexp.Regexp) int {
+func runSteps(ctx context.Context, out io.Writer, steps []step, only *regexp.Regexp) int {
 	var total tally
 	var failures []failure
 	for _, s := range steps {
@@ -47,7 +48,7 @@ func runSteps(ctx context.Context, steps []step, only *regexp.Regexp) int {
 			total.failed++
 			break
 		}
-		fmt.Printf("step %s … ", s.name)
+		fmt.Fprintf(out, "step %s … ", s.name)
 		start := time.Now()
 		counts, failed, err := s.do(ctx)
 		took := time.Since(start).Seconds()
@@ -62,10 +63,10 @@ func runSteps(ctx context.Context, steps []step, only *regexp.Regexp) int {
 		}
 		total.add(*counts)
 		failures = append(failures, failed...)
-		fmt.Printf("%s %.1fs\n", verdict(counts, failed), took)
+		fmt.Fprintf(out, "%s %.1fs\n", verdict(counts, failed), took)
 	}
-	printFailures(failures)
-	fmt.Printf("%d passed, %d failed, %d skipped\n", total.passed, total.failed, total.skipped)
+	printFailures(out, failures)
+	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", total.passed, total.failed, total.skipped)
 	if total.failed > 0 || len(failures) > 0 || os.Getenv("CI") != "" && total.skipped > 0 {
 		return 1
 	}
@@ -82,15 +83,15 @@ func verdict(t *tally, failed []failure) string {
 	return "ok"
 }
 
-func printFailures(failures []failure) {
+func printFailures(out io.Writer, failures []failure) {
 	for _, f := range failures {
-		fmt.Printf("\nFAILED %s\n%s\n", f.name, indent(tail(f.text, 200)))
+		fmt.Fprintf(out, "\nFAILED %s\n%s\n", f.name, indent(tail(f.text, 200)))
 		if f.repeat != "" {
-			fmt.Printf("  repeat: %s\n", f.repeat)
+			fmt.Fprintf(out, "  repeat: %s\n", f.repeat)
 		}
 	}
 	if len(failures) > 0 {
-		fmt.Println()
+		fmt.Fprintln(out)
 	}
 }
 

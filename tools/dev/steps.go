@@ -45,7 +45,7 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		check("bench-short", "make bench ROWS='^(tell1|ask64|rask64|grainremote64)$' ROUNDS=1", func(ctx context.Context) error { return benchShort(ctx, w) }),
 		check("example-cluster", "go run ./examples/cluster -for 20s -json", func(ctx context.Context) error { return exampleCluster(ctx, w) }),
 	)
-	return runSteps(ctx, steps, only)
+	return runSteps(ctx, os.Stdout, steps, only)
 }
 
 var outsideWork = []string{"GOWORK=off"}

@@ -1,0 +1,30 @@
+# Granary's commands. Each is a thin call of a Go program; the list of modules is go.work.
+
+DEV = GOWORK=off go run -C tools ./dev
+
+.PHONY: test lint verify fuzz bench generate wire tidy
+
+test: ## every check: make test [ONLY=regexp of steps] [LOG=file]
+	@$(DEV) test $(if $(ONLY),-only '$(ONLY)') $(if $(LOG),-log '$(abspath $(LOG))')
+
+verify: ## documentation, examples, budgets, arrows, dependencies, with the worst of each
+	@$(DEV) verify
+
+fuzz: ## every fuzz target: make fuzz [FUZZTIME=10s] [TARGET=regexp]
+	@$(DEV) fuzz $(if $(FUZZTIME),-time $(FUZZTIME)) $(if $(TARGET),-target '$(TARGET)')
+
+bench: ## side by side with Proto.Actor: make bench [ROWS=regexp] [ROUNDS=5] [JSON=1]
+	@GOWORK=off go run -C bench . $(if $(ROWS),-rows '$(ROWS)') $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(JSON),-json)
+
+generate: ## protobuf and wire, with pinned tools
+	@GOWORK=off go run -C tools ./genprotos
+	@GOWORK=off go run -C tools ./wirecheck -gen
+
+wire: ## compare committed injectors with what wire generates
+	@GOWORK=off go run -C tools ./wirecheck
+
+lint: ## format and vet
+	@$(DEV) test -only '^(format|vet)$$'
+
+tidy: ## go mod tidy in every module of go.work
+	@for m in $$(go list -m -f '{{.Dir}}'); do (cd $$m && GOWORK=off go mod tidy); done

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"os"
+	"slices"
+	"strings"
+)
+
+// verifyAll is make verify: it measures what the style promises, prints the figures with the worst
+// offenders, and fails where a promise is broken.
+func verifyAll(w *workspace) int {
+	if err := verify(w, func(format string, args ...any) { fmt.Printf(format+"\n", args...) }); err != nil {
+		fmt.Printf("\nFAILED\n%s\n", err)
+		return 1
+	}
+	fmt.Println("verify: ok")
+	return 0
+}
+
+func verifyError(w *workspace) error { return verify(w, func(string, ...any) {}) }
+
+// finding collects what is wrong.
+type findings []string
+
+func (f *findings) addf(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
+
+func verify(w *workspace, say func(string, ...any)) error {
+	tree, err := parseTree(w)
+	if err != nil {
+		return err
+	}
+	var bad findings
+	checkDocumented(tree, say, &bad)
+	checkExamples(w, tree, say, &bad)
+	checkBudgets(tree, say, &bad)
+	checkHabits(tree, say, &bad)
+	checkArrows(tree, say, &bad)
+	checkDependencies(w, say, &bad)
+	if len(bad) > 0 {
+		return fmt.Errorf("%s", strings.Join(bad, "\n"))
+	}
+	return nil
+}
+
+// checkDocumented wants a sentence on every exported name and a comment on every package.
+func checkDocumented(t *tree, say func(string, ...any), bad *findings) {
+	var names, documented, packages, commented int
+	for _, p := range t.packages {
+		if p.isMain() && p.generatedOnly() {
+			continue
+		}
+		packages++
+		if p.doc {
+			commented++
+		} else {
+			bad.addf("%s: the package has no comment", p.dir)
+		}
+		for _, f := range p.files {
+			if f.generated {
+				continue
+			}
+			for _, n := range exportedNames(f.ast) {
+				names++
+				if n.doc {
+					documented++
+				} else if !p.isMain() {
+					bad.addf("%s: exported %s has no comment", t.position(n.node), n.name)
+				}
+			}
+		}
+	}
+	say("exported names documented  %s (%d of %d)", percent(documented, names), documented, names)
+	say("packages with a comment    %s (%d of %d)", percent(commented, packages), commented, packages)
+}
+
+func percent(part, all int) string {
+	if all == 0 {
+		return "100 %"
+	}
+	return fmt.Sprintf("%d %%", part*100/all)
+}
+
+type exportedName struct {
+	name string
+	node ast.Node
+	doc  bool
+}
+
+// exportedNames lists what a reader of the reference sees: types, functions, methods of exported
+// types, constants, variables, and methods of exported interfaces.
+func exportedNames(f *ast.File) []exportedName {
+	var names []exportedName
+	for _, d := range f.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if d.Name.IsExported() && receiverExported(d) {
+				names = append(names, exportedName{d.Name.Name, d, d.Doc != nil})
+			}
+		case *ast.GenDecl:
+			names = append(names, exportedSpecs(d)...)
+		}
+	}
+	return names
+}
+
+func exportedSpecs(d *ast.GenDecl) []exportedName {
+	var names []exportedName
+	for _, s := range d.Specs {
+		switch s := s.(type) {
+		case *ast.TypeSpec:
+			if s.Name.IsExported() {
+				names = append(names, exportedName{s.Name.Name, s, d.Doc != nil || s.Doc != nil})
+			}
+		case *ast.ValueSpec:
+			for _, n := range s.Names {
+				if n.IsExported() {
+					names = append(names, exportedName{n.Name, s, d.Doc != nil || s.Doc != nil || s.Comment != nil})
+				}
+			}
+		}
+	}
+	return names
+}
+
+func receiverExported(d *ast.FuncDecl) bool {
+	if d.Recv == nil {
+		return true
+	}
+	return ast.IsExported(receiverName(d))
+}
+
+func receiverName(d *ast.FuncDecl) string {
+	e := d.Recv.List[0].Type
+	for {
+		switch x := e.(type) {
+		case *ast.StarExpr:
+			e = x.X
+		case *ast.IndexExpr:
+			e = x.X
+		case *ast.IndexListExpr:
+			e = x.X
+		case *ast.Ident:
+			return x.Name
+		default:
+			return ""
+		}
+	}
+}
+
+// checkExamples wants a runnable Example with checked output for each type of main_types.txt.
+func checkExamples(w *workspace, t *tree, say func(string, ...any), bad *findings) {
+	text, err := os.ReadFile(w.path("tools", "main_types.txt"))
+	if err != nil {
+		bad.addf("%v", err)
+		return
+	}
+	var want, have int
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		want++
+		dir, name, _ := strings.Cut(line, " ")
+		if t.hasExample(dir, name) {
+			have++
+		} else {
+			bad.addf("%s: no Example with checked output for %s", dir, name)
+		}
+	}
+	say("main types with an Example %s (%d of %d)", percent(have, want), have, want)
+}
+
+// worst keeps measured things and names the five worst.
+type worst struct {
+	name  string
+	value []measured
+}
+
+type measured struct {
+	n    int
+	what string
+}
+
+func (m *worst) add(n int, what string) { m.value = append(m.value, measured{n, what}) }
+
+func (m *worst) sort() {
+	slices.SortStableFunc(m.value, func(a, b measured) int { return b.n - a.n })
+}
+
+func (m *worst) quantile(q float64) int {
+	if len(m.value) == 0 {
+		return 0
+	}
+	return m.value[len(m.value)-1-int(q*float64(len(m.value)-1))].n
+}
+
+func (m *worst) say(say func(string, ...any)) {
+	m.sort()
+	say("%-26s p50 %d  p90 %d  max %d", m.name, m.quantile(0.5), m.quantile(0.9), m.quantile(1))
+	for _, v := range m.value[:min(5, len(m.value))] {
+		say("    %6d  %s", v.n, v.what)
+	}
+}
