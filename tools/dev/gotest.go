@@ -176,6 +176,7 @@ func goTest(ctx context.Context, w *workspace, dir, logFile string, env []string
 	readErr := r.read(pipe, log)
 	waitErr := cmd.Wait()
 	counts, failures := r.count()
+	w.remember(r.outcome)
 	if waitErr != nil && len(failures) == 0 {
 		return counts, failures, fmt.Errorf("go test: %w\n%s%s", waitErr, stderr.String(), r.of(""))
 	}

@@ -40,6 +40,7 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		check("generated", "make generate && git diff", func(ctx context.Context) error { return generated(ctx, w) }),
 		check("wire", "make wire", w.runs("tools", outsideWork, "go", "run", "./wirecheck")),
 		check("verify", "make verify", func(context.Context) error { return verifyError(w) }),
+		check("differences", "make test ONLY='tests|differences'", func(context.Context) error { return checkDifferences(w, w.ran) }),
 		check("docs", "make test ONLY=docs", func(ctx context.Context) error { return checkDocs(ctx, w) }),
 		check("fuzz-short", "make fuzz FUZZTIME=2s", func(ctx context.Context) error { return fuzzError(ctx, w, 2*time.Second) }),
 		check("bench-short", "make bench ROWS='^(tell1|ask64|rask64|grainremote64)$' ROUNDS=1", func(ctx context.Context) error { return benchShort(ctx, w) }),
