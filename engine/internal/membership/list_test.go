@@ -1,0 +1,171 @@
+package membership
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+func row(id, address string, joined uint64) core.Member {
+	return core.Member{ID: core.MemberID(id), Address: address, Status: core.Up, Joined: joined, Kinds: []string{"K"}}
+}
+
+func view(t testing.TB, rec core.ViewRecord) *core.View {
+	t.Helper()
+	v, err := core.NewView(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// stored makes a record as an ordered provider stores it, with one revision an epoch.
+func stored(lineage string, epoch uint64, members ...core.Member) core.ViewRecord {
+	return core.ViewRecord{Lineage: lineage, Epoch: epoch, Revision: epoch, WriteID: "w", Members: members}
+}
+
+func ids(ms []core.Member) []core.MemberID {
+	var out []core.MemberID
+	for _, m := range ms {
+		out = append(out, m.ID)
+	}
+	return out
+}
+
+func TestOrderedReports(t *testing.T) {
+	a, b, c := row("a", "h:1", 1), row("b", "h:2", 2), row("c", "h:3", 3)
+	gone := stored("L", 3, b)
+	gone.Departed = []core.Departure{{ID: "a", Epoch: 3}}
+	revised := stored("L", 2, a, b)
+	revised.Revision, revised.WriteID = 9, "x"
+	rewritten := stored("L", 2, a, b, c)
+	rewritten.WriteID = "other"
+	tests := []struct {
+		name   string
+		strict bool
+		report core.ViewRecord
+		want   Outcome
+	}{
+		{"the same view again", false, stored("L", 2, a, b), Ignored},
+		{"an older view", false, stored("L", 1, a), Ignored},
+		{"a newer view", false, stored("L", 3, a, b, c), Installed},
+		{"epochs were skipped", false, stored("L", 7, a, c), Installed},
+		{"only the revision is newer", false, revised, Revised},
+		{"the own row is gone", false, stored("L", 3, b), Evicted},
+		{"the own row is among the departed", false, gone, Evicted},
+		{"another lineage that lists this member", false, stored("M", 5, a), Installed},
+		{"another lineage without this member", false, stored("M", 5, b), Held},
+		{"an empty record", false, core.ViewRecord{Lineage: "M", Epoch: 5, WriteID: "w"}, Held},
+		{"another lineage with a lower epoch", false, stored("M", 1, a), Held},
+		{"one revision written twice", false, rewritten, Installed},
+		{"strict: the own row is gone", true, stored("L", 3, b), Evicted},
+		{"strict: another lineage", true, stored("M", 5, a, b), Evicted},
+		{"strict: one revision written twice", true, rewritten, Evicted},
+		{"strict: a newer view", true, stored("L", 3, a, b, c), Installed},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := New(Config{Self: "a", Ordered: true, Strict: test.strict})
+			if got := l.Step(view(t, stored("L", 2, a, b))); got.Outcome != Installed {
+				t.Fatalf("the first view was %v", got.Outcome)
+			}
+			before := l.View()
+			got := l.Step(view(t, test.report))
+			if got.Outcome != test.want {
+				t.Fatalf("outcome %v (%s), want %v", got.Outcome, got.Reason, test.want)
+			}
+			if moved := l.View() != before; moved != (test.want == Installed || test.want == Revised) {
+				t.Errorf("the installed view changed: %v", moved)
+			}
+			if (got.Reason == "") == (test.want == Held || test.want == Evicted) {
+				t.Errorf("reason %q", got.Reason)
+			}
+		})
+	}
+}
+
+func TestNothingFollowsEviction(t *testing.T) {
+	a, b := row("a", "h:1", 1), row("b", "h:2", 2)
+	l := New(Config{Self: "a", Ordered: true})
+	l.Step(view(t, stored("L", 2, a, b)))
+	if got := l.Step(view(t, stored("L", 3, b))); got.Outcome != Evicted {
+		t.Fatalf("outcome %v", got.Outcome)
+	}
+	if got := l.Step(view(t, stored("L", 4, a, b))); got.Outcome != Ignored {
+		t.Fatalf("a report after the eviction was %v", got.Outcome)
+	}
+}
+
+func TestJoinerIsNotEvictedBeforeItIsListed(t *testing.T) {
+	a, b := row("a", "h:1", 1), row("b", "h:2", 2)
+	l := New(Config{Self: "a", Ordered: true})
+	for _, rec := range []core.ViewRecord{stored("L", 2, b), stored("L", 3, a, b)} {
+		if got := l.Step(view(t, rec)); got.Outcome != Installed {
+			t.Fatalf("epoch %d was %v: %s", rec.Epoch, got.Outcome, got.Reason)
+		}
+	}
+}
+
+func TestClientHasNoRowToLose(t *testing.T) {
+	l := New(Config{Ordered: true, Strict: true})
+	l.Step(view(t, stored("L", 2, row("b", "h:2", 2))))
+	for _, rec := range []core.ViewRecord{stored("L", 3), stored("M", 5, row("c", "h:2", 2))} {
+		if got := l.Step(view(t, rec)); got.Outcome != Installed {
+			t.Fatalf("epoch %d was %v: %s", rec.Epoch, got.Outcome, got.Reason)
+		}
+	}
+}
+
+func TestNewIDAtKnownAddressRetiresTheOlder(t *testing.T) {
+	self, old, next := row("s", "h:0", 1), row("old", "h:1", 2), row("next", "h:1", 3)
+	t.Run("ordered views stay as they are", func(t *testing.T) {
+		l := New(Config{Self: "s", Ordered: true})
+		l.Step(view(t, stored("L", 2, self, old)))
+		got := l.Step(view(t, stored("L", 3, self, old, next)))
+		if !slices.Equal(got.Retired, []core.MemberID{"old"}) || l.View().Len() != 3 {
+			t.Fatalf("retired %v, %d members", got.Retired, l.View().Len())
+		}
+		if again := l.Step(view(t, stored("L", 4, self, old, next, row("x", "h:9", 4)))); again.Retired != nil {
+			t.Errorf("told twice: %v", again.Retired)
+		}
+	})
+	t.Run("unordered views lose it at once", func(t *testing.T) {
+		l := New(Config{Self: "s"})
+		l.Step(view(t, core.ViewRecord{Members: []core.Member{self, old}}))
+		got := l.Step(view(t, core.ViewRecord{Members: []core.Member{self, old, next}}))
+		if !slices.Equal(got.Retired, []core.MemberID{"old"}) {
+			t.Fatalf("retired %v", got.Retired)
+		}
+		if !slices.Equal(ids(got.Topology.Left), []core.MemberID{"old"}) || !slices.Equal(ids(got.Topology.Joined), []core.MemberID{"next"}) {
+			t.Fatalf("topology %+v", got.Topology)
+		}
+		if again := l.Step(view(t, core.ViewRecord{Members: []core.Member{self, old}})); len(ids(again.Topology.Joined)) != 0 {
+			t.Fatalf("the stale row came back: %+v", again.Topology)
+		}
+	})
+	t.Run("this node never yields its own address", func(t *testing.T) {
+		l := New(Config{Self: "s"})
+		l.Step(view(t, core.ViewRecord{Members: []core.Member{self}}))
+		got := l.Step(view(t, core.ViewRecord{Members: []core.Member{self, row("thief", "h:0", 9)}}))
+		if !slices.Equal(got.Retired, []core.MemberID{"thief"}) || l.View().Len() != 1 {
+			t.Fatalf("retired %v, %d members", got.Retired, l.View().Len())
+		}
+	})
+}
+
+func TestUnorderedKeepsTheOwnRow(t *testing.T) {
+	self, b := row("s", "h:0", 1), row("b", "h:1", 2)
+	l := New(Config{Self: "s"})
+	l.Step(view(t, core.ViewRecord{Members: []core.Member{self, b}}))
+	if got := l.Step(view(t, core.ViewRecord{Members: []core.Member{b}})); got.Outcome != Ignored {
+		t.Fatalf("a report without the own row was %v: %+v", got.Outcome, got.Topology)
+	}
+	got := l.Step(view(t, core.ViewRecord{}))
+	if got.Outcome != Installed || l.View().Len() != 1 || l.View().Epoch() != 2 {
+		t.Fatalf("%v: %d members at epoch %d", got.Outcome, l.View().Len(), l.View().Epoch())
+	}
+}

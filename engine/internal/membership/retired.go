@@ -1,0 +1,91 @@
+package membership
+
+import (
+	"slices"
+
+	"github.com/granary-go/granary/core"
+)
+
+// maxRetired bounds the memory of replaced members. IDs are never reused, so an old entry only
+// matters while some provider still repeats its row.
+const maxRetired = 4096
+
+// retired remembers the members that a newer one at the same address has replaced.
+type retired struct {
+	ids   map[core.MemberID]bool
+	order []core.MemberID // oldest first
+}
+
+func (r *retired) has(id core.MemberID) bool { return r.ids[id] }
+
+// note finds who was replaced by the step from old to view.
+func (r *retired) note(self core.MemberID, old, view *core.View) []core.MemberID {
+	return r.find(self, old, slices.Collect(view.All()))
+}
+
+// find marks, of members with one address, all but the newest, and returns those marked just now.
+// Members of the view before count too: whoever took over the address of one that is gone replaces
+// it, also when the provider later repeats the old row.
+func (r *retired) find(self core.MemberID, old *core.View, members []core.Member) []core.MemberID {
+	newest := make(map[string]core.Member, len(members))
+	known := func(id core.MemberID) bool {
+		if old == nil {
+			return false
+		}
+		_, ok := old.Member(id)
+		return ok
+	}
+	all := slices.Clone(members)
+	if old != nil {
+		for m := range old.All() {
+			if _, stays := indexOf(members, m.ID); !stays {
+				all = append(all, m)
+			}
+		}
+	}
+	for _, m := range all {
+		if best, taken := newest[m.Address]; !taken || newer(self, m, best, known) {
+			newest[m.Address] = m
+		}
+	}
+	var out []core.MemberID
+	for _, m := range all {
+		if newest[m.Address].ID != m.ID && !r.has(m.ID) {
+			r.add(m.ID)
+			out = append(out, m.ID)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func indexOf(members []core.Member, id core.MemberID) (int, bool) {
+	i := slices.IndexFunc(members, func(m core.Member) bool { return m.ID == id })
+	return i, i >= 0
+}
+
+// newer reports whether a came to its address after b: this node itself before all others, then by
+// the time of joining, then the one that was not known before.
+func newer(self core.MemberID, a, b core.Member, known func(core.MemberID) bool) bool {
+	switch {
+	case self != "" && (a.ID == self || b.ID == self):
+		return a.ID == self
+	case a.Joined != b.Joined:
+		return a.Joined > b.Joined
+	case known(a.ID) != known(b.ID):
+		return known(b.ID)
+	}
+	return a.ID > b.ID
+}
+
+func (r *retired) add(id core.MemberID) {
+	if r.ids == nil {
+		r.ids = map[core.MemberID]bool{}
+	}
+	r.ids[id] = true
+	r.order = append(r.order, id)
+	if len(r.order) > maxRetired {
+		delete(r.ids, r.order[0])
+		r.order = r.order[1:]
+	}
+}
