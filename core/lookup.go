@@ -73,6 +73,11 @@ type Router interface {
 	Owner(id Identity) (Member, bool) // by the installed view; false: no member hosts the kind
 }
 
+// Holder is offered by Routers that know when the owner before may still run an identity. While Held
+// is true the engine makes no activation of id here: it answers ErrBusy, and the caller tries again.
+// Called for every new activation, from any goroutine; it does not block.
+type Holder interface{ Held(id Identity) bool }
+
 // Requirer is offered by lookups that need more than an unordered list of members. cluster.New
 // refuses a provider that promises less, with ErrUnsupported.
 type Requirer interface{ Requires() Promises }
