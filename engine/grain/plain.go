@@ -1,0 +1,93 @@
+package grain
+
+import (
+	"context"
+)
+
+// KindOf is a kind of a plain Go type: no protobuf, the same call path and errors. Arguments and
+// results travel as JSON, by the rules of encoding/json, also within one process; those that are
+// messages of protobuf travel as such.
+func KindOf[T any](name string, factory func(Self) (T, error), methods ...MethodOf[T]) Kind {
+	specs := make([]MethodSpec, len(methods))
+	for i, m := range methods {
+		specs[i] = m.spec
+		specs[i].Index = i
+	}
+	return NewKind(name, factory, specs)
+}
+
+// MethodOf is one method of a plain Go type.
+type MethodOf[T any] struct {
+	spec MethodSpec
+}
+
+// Method names a method of T: grain.Method("Say", (*Hello).Say).
+func Method[T, Req, Resp any](name string, f func(T, context.Context, Req) (Resp, error)) MethodOf[T] {
+	spec := MethodSpec{
+		Name:        name,
+		ArgCodec:    codecOf[Req](),
+		DecodeArg:   decodePlain[Req],
+		EncodeReply: encodeReply,
+	}
+	if f == nil {
+		return MethodOf[T]{spec}
+	}
+	spec.Invoke = func(ctx context.Context, grain, arg any) (any, error) {
+		in, err := plainArg[Req](arg)
+		if err != nil {
+			return nil, Errorf(InvalidArgument, "method %s: the argument: %w", name, err)
+		}
+		out, err := f(grain.(T), ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return plainReply(out)
+	}
+	return MethodOf[T]{spec}
+}
+
+// Reentrant is m with calls that come back to the grain through their own chain run in the turn that
+// waits for them, instead of failing as a cycle.
+func (m MethodOf[T]) Reentrant() MethodOf[T] {
+	m.spec.Reentrant = true
+	return m
+}
+
+// decoded is an argument that came over the wire and has its type already.
+type decoded[T any] struct{ v T }
+
+func decodePlain[Req any](data []byte) (any, error) {
+	v, err := decode[Req](data)
+	if err != nil {
+		return nil, Errorf(InvalidArgument, "the argument: %w", err)
+	}
+	return decoded[Req]{v}, nil
+}
+
+func plainArg[Req any](arg any) (Req, error) {
+	if d, ok := arg.(decoded[Req]); ok {
+		return d.v, nil
+	}
+	if v, ok := arg.(Req); ok && sameType[Req]() && asIs(arg) {
+		if _, raw := arg.(JSON); !raw {
+			return nonNil(v), nil
+		}
+	}
+	return convert[Req](arg)
+}
+
+// plainReply is a result as it leaves the turn: it shares no memory with the grain.
+func plainReply[Resp any](out Resp) (any, error) {
+	var v any = nonNil(out)
+	if sameType[Resp]() && asIs(v) {
+		return v, nil
+	}
+	if !sameType[Resp]() && codecOf[Resp]() == CodecJSON && isProto(v) {
+		return nil, Errorf(Internal, "the result: a %T in an interface cannot be decoded by a caller", v)
+	}
+	data, err := marshalJSON(v)
+	if err != nil {
+		return nil, Errorf(Internal, "the result: %w", err)
+	}
+	return JSON(data), nil
+}
