@@ -1,0 +1,60 @@
+package history
+
+// The events.
+const (
+	Activated   = "activated"   // member: ID, Activation, Token
+	Deactivated = "deactivated" // member: ID, Activation, Token
+	Topology    = "topology"    // member: Hash, Members, Epoch
+	Handled     = "handled"     // member: Request, ID, Activation
+	Called      = "call"        // caller: Request, ID, Start, End, Outcome, Delivery, Activation
+	Configured  = "config"      // driver: Config
+	Spawned     = "spawned"     // driver: Member; Ns is when its process was started
+	Killed      = "killed"      // driver: Member; Ns is when kill(2) returned
+	Stopping    = "stopping"    // driver: Member; asked to leave
+	Exited      = "exited"      // driver: Member; its process is gone
+	Load        = "load"        // driver: Phase is begin or end
+	Left        = "left"        // driver: Count processes were left at the end
+)
+
+// Record is one line. Which fields are set depends on the event.
+type Record struct {
+	Ns         int64    `json:"ns"`
+	Member     string   `json:"member,omitempty"`
+	Event      string   `json:"event"`
+	ID         string   `json:"id,omitempty"`
+	Activation string   `json:"activation,omitempty"`
+	Token      string   `json:"token,omitempty"`
+	Hash       string   `json:"hash,omitempty"`
+	Members    []string `json:"members,omitempty"`
+	Epoch      uint64   `json:"epoch,omitempty"`
+	Request    uint64   `json:"request,omitempty"` // caller number × 2³² + a count from 1
+	Start      int64    `json:"start,omitempty"`
+	End        int64    `json:"end,omitempty"`
+	Outcome    string   `json:"outcome,omitempty"`  // ok, or the name of the sentinel or code; untyped
+	Delivery   string   `json:"delivery,omitempty"` // undelivered, delivered or unknown
+	Phase      string   `json:"phase,omitempty"`
+	Count      int      `json:"count,omitempty"`
+	Config     *Config  `json:"config,omitempty"`
+}
+
+// Config is what the run was asked for.
+type Config struct {
+	Seed            uint64  `json:"seed"`
+	Provider        string  `json:"provider"`
+	Lookup          string  `json:"lookup"`
+	Level           int     `json:"level"`
+	Members         int     `json:"members"`
+	Callers         int     `json:"callers"`
+	Identities      int     `json:"identities"`
+	TimeoutSeconds  float64 `json:"timeoutSeconds"`
+	RecoverySeconds float64 `json:"recoverySeconds"` // bound of a recovery
+	Kill            bool    `json:"kill"`
+	Join            bool    `json:"join"`
+	Rolling         bool    `json:"rolling"`
+}
+
+// OK is the outcome of a call that was answered.
+const OK = "ok"
+
+// Untyped is the outcome of an error that is neither a sentinel of core nor a *grain.Error.
+const Untyped = "untyped"
