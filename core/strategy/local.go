@@ -1,0 +1,35 @@
+package strategy
+
+import (
+	"slices"
+
+	"github.com/granary-go/granary/core"
+)
+
+// LocalFirst picks the member that asks whenever it is a candidate, and else what Rendezvous picks.
+// It fits grains that serve the member they were first called on. Self is needed; with another ID
+// than that of a candidate it is Rendezvous.
+type LocalFirst struct {
+	Self core.MemberID // of the member that runs this strategy
+}
+
+// Pick is Self if it is a candidate.
+func (l LocalFirst) Pick(id core.Identity, candidates []core.Member) (core.Member, bool) {
+	i, found := slices.BinarySearchFunc(candidates, l.Self, compareID)
+	if found {
+		return candidates[i], true
+	}
+	return Rendezvous{}.Pick(id, candidates)
+}
+
+func compareID(m core.Member, id core.MemberID) int {
+	switch {
+	case m.ID < id:
+		return -1
+	case m.ID > id:
+		return 1
+	}
+	return 0
+}
+
+var _ core.Strategy = LocalFirst{}
