@@ -66,3 +66,12 @@ func ResolveOptions(opts []CallOption) Options {
 	}
 	return out
 }
+
+// JoinOptions is first followed by more. Without more it is first itself; else a new slice, so both
+// may be shared.
+func JoinOptions(first, more []CallOption) []CallOption {
+	if len(more) == 0 {
+		return first
+	}
+	return append(first[:len(first):len(first)], more...)
+}

@@ -1,0 +1,2 @@
+// Package proto3pb is generated from a file of syntax proto3.
+package proto3pb
