@@ -1,0 +1,90 @@
+package grain_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/grain"
+)
+
+// greeter is a grain of a plain Go type.
+type greeter struct {
+	self grain.Self
+	said int
+}
+
+func newGreeter(self grain.Self) (*greeter, error) { return &greeter{self: self}, nil }
+
+func (g *greeter) Say(_ context.Context, name string) (string, error) {
+	if name == "" {
+		return "", grain.Errorf(grain.InvalidArgument, "nobody to greet")
+	}
+	g.said++
+	return fmt.Sprintf("hello %s, %d", name, g.said), nil
+}
+
+func ExampleKindOf() {
+	kind := grain.KindOf("Greeter", newGreeter, grain.Method("Say", (*greeter).Say))
+	kind.Mailbox = 100
+	fmt.Println(kind.Name, kind.Check())
+	// Output: Greeter <nil>
+}
+
+func ExampleCall() {
+	var node grain.Caller = greeterNode() // a started *cluster.Node
+	to := core.Identity{Kind: "Greeter", Key: "world"}
+
+	text, err := grain.Call[string](context.Background(), node, to, "Say", "you")
+	fmt.Println(text, err)
+
+	_, err = grain.Call[string](context.Background(), node, to, "Say", "")
+	fmt.Println(err)
+	fmt.Println(grain.CodeOf(err) == grain.InvalidArgument, core.DeliveryOf(err))
+	// Output:
+	// hello you, 1 <nil>
+	// invalid argument: nobody to greet
+	// true delivered
+}
+
+func ExampleError() {
+	full := grain.NewReason("CART_FULL", "no room for %q", "tea")
+	fmt.Println(full)
+	fmt.Println(errors.Is(full, &grain.Error{Reason: "CART_FULL"}), grain.ReasonOf(full))
+	// Output:
+	// CART_FULL: no room for "tea"
+	// true CART_FULL
+}
+
+func ExampleInterceptor() {
+	logged := grain.Interceptor{
+		Handle: func(ctx context.Context, in grain.Invocation, next grain.HandleFunc) (any, error) {
+			result, err := next(ctx, in)
+			fmt.Println(in.Method.Name, grain.CodeOf(err))
+			return result, err
+		},
+	}
+	kind := grain.KindOf("Greeter", newGreeter, grain.Method("Say", (*greeter).Say))
+	g, _ := kind.Instance(grain.Self{})
+	m, _ := kind.Method(-1, "Say")
+
+	handle := grain.Interceptors{logged}.Handle(grain.Invoke) // the engine does this
+	_, _ = handle(context.Background(), grain.Invocation{Method: m, Grain: g, Arg: "you"})
+	// Output: Say ok
+}
+
+func ExampleFromContext() {
+	ctx := grain.WithTurn(context.Background(), &grain.Turn{Headers: map[string]string{"tenant": "a"}}) // the engine does this
+	if turn, ok := grain.FromContext(ctx); ok {
+		fmt.Println(strings.ToUpper(turn.Header("tenant")))
+	}
+	// Output: A
+}
+
+func greeterNode() *node {
+	kind := grain.KindOf("Greeter", newGreeter, grain.Method("Say", (*greeter).Say))
+	g, _ := kind.Instance(grain.Self{})
+	return &node{kind: kind, grain: g}
+}
