@@ -1,0 +1,462 @@
+package actor
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// MailboxKind says what a mailbox does when it is full, or in which order it gives messages out.
+type MailboxKind uint8
+
+// The kinds.
+const (
+	// Bounded refuses the message that does not fit with core.ErrOverloaded. The default.
+	Bounded MailboxKind = iota
+
+	// Unbounded takes everything. Memory is the only bound: for senders that are bounded themselves.
+	Unbounded
+
+	// Blocking makes the sender wait until there is room or the actor stops. Ref.SendContext and asks
+	// wait no longer than their ctx; messages from other members and from an actor to itself never
+	// wait, they are refused.
+	Blocking
+
+	// DropOldest makes room by dropping the message that waited longest; who asked is answered with
+	// core.ErrOverloaded.
+	DropOldest
+
+	// Priority gives out the message with the smallest Priority first, and those of one priority in
+	// the order in which they came. A full one refuses.
+	Priority
+)
+
+// The defaults of a mailbox.
+const (
+	DefaultMailboxSize  = 4096     // messages: a few turns' worth, milliseconds for a fast actor
+	DefaultMailboxBytes = 64 << 20 // of messages that know their size: 64 of the largest from the wire
+	maxMailbox          = 1 << 30
+)
+
+// MailboxConfig says what waits before an actor. The zero value is bounded with the defaults.
+type MailboxConfig struct {
+	Kind     MailboxKind
+	Size     int               // messages that may wait; 0: DefaultMailboxSize
+	Bytes    int64             // that waiting messages may hold, as told by Sizer; 0: DefaultMailboxBytes; negative: no bound
+	Priority func(msg any) int // of a Priority mailbox; called on the sender's goroutine
+}
+
+// mailbox is the intake of a cell. All fields are guarded by mu, except those that say otherwise.
+type mailbox struct {
+	mu        sync.Mutex
+	scheduled bool // a worker has the cell, or it is in a ready queue
+	suspended bool // failed: only control messages are handled
+	closed    bool // takes nothing any more
+	hasFirst  bool // first is in use
+	kind      MailboxKind
+	special   bool        // closed, refusing, or not simply Bounded or Unbounded: the slow way
+	alert     atomic.Bool // something is in side; set under mu, looked at without
+
+	limit  uint32        // messages
+	pushed uint32        // messages ever taken in; wraps
+	done   atomic.Uint32 // messages ever given to the actor; written by the turn alone
+	limitB int64         // bytes
+	bytes  int64         // ever taken in
+	doneB  atomic.Int64  // ever given to the actor; written by the turn alone
+
+	first item // the one waiting message of a mailbox that was empty: no chunk for it
+	head  *chunk
+	tail  *chunk
+	spare *chunk // emptied by the consumer, to be filled next
+	side  *side
+}
+
+// side is what few mailboxes need: made when first used.
+type side struct {
+	control []any         // runtime messages; handled before all others, also while suspended
+	urgent  []item        // nudges, timers, continuations, Terminated: past the bound, before user messages
+	refuse  error         // set by Context.Refuse
+	room    chan struct{} // closed when a Blocking mailbox gains room
+	queue   *ordered      // of DropOldest and Priority
+}
+
+// outcome is what became of a message at a mailbox.
+type outcome uint8
+
+const (
+	taken     outcome = iota // queued
+	takenWake                // queued, and the cell has to be scheduled
+	isClosed
+	isFull
+	isRefused
+)
+
+func (m *mailbox) init(cfg *MailboxConfig) {
+	m.kind, m.limit, m.limitB = cfg.Kind, uint32(cfg.Size), cfg.Bytes
+	if m.limit == 0 {
+		m.limit = DefaultMailboxSize
+	}
+	switch {
+	case cfg.Bytes == 0:
+		m.limitB = DefaultMailboxBytes
+	case cfg.Bytes < 0:
+		m.limitB = 1<<63 - 1
+	}
+	switch m.kind {
+	case Unbounded:
+		m.limit, m.limitB = 1<<31, 1<<63-1
+	case Blocking, DropOldest, Priority:
+		m.special = true
+	}
+}
+
+func (m *mailbox) sides() *side {
+	if m.side == nil {
+		m.side = new(side)
+	}
+	return m.side
+}
+
+// waiting is the number of messages that the actor has not begun, exact to within a step of the turn's
+// bookkeeping.
+func (m *mailbox) waiting() uint32 { return m.pushed - m.done.Load() }
+
+// held is the number of bytes of those, as far as they know their size.
+func (m *mailbox) held() int64 { return m.bytes - m.doneB.Load() }
+
+// full reports whether a message of size more does not fit. One that alone is larger than the bound
+// fits an empty mailbox: whoever made it has bounded it.
+func (m *mailbox) full(size uint32) bool {
+	if m.waiting() >= m.limit {
+		return true
+	}
+	if size == 0 {
+		return false
+	}
+	held := m.held()
+	return held > 0 && held+int64(size) > m.limitB
+}
+
+// wake reports whether the caller has to schedule the cell, and marks it scheduled.
+func (m *mailbox) wake() outcome {
+	if m.scheduled || m.suspended {
+		return taken
+	}
+	m.scheduled = true
+	return takenWake
+}
+
+// push queues a user message of this priority. pool lends chunks.
+func (m *mailbox) push(e *Envelope, size uint32, rank int, pool *chunkPool) outcome {
+	m.mu.Lock()
+	if m.special {
+		o := m.pushSpecial(e, size, rank, pool)
+		m.mu.Unlock()
+		return o
+	}
+	if m.full(size) {
+		m.mu.Unlock()
+		return isFull
+	}
+	m.append(e, size, itemUser, pool)
+	o := m.wake()
+	m.mu.Unlock()
+	return o
+}
+
+func (m *mailbox) append(e *Envelope, size uint32, kind itemKind, pool *chunkPool) {
+	m.pushed++
+	m.bytes += int64(size)
+	if m.head == nil && !m.hasFirst {
+		m.first = item{*e, size, kind}
+		m.hasFirst = true
+		return
+	}
+	t := m.tail
+	if t == nil || t.tail == len(t.items) {
+		t = m.grow(pool)
+	}
+	t.items[t.tail] = item{*e, size, kind}
+	t.tail++
+}
+
+func (m *mailbox) grow(pool *chunkPool) *chunk {
+	ch := m.spare
+	if m.spare = nil; ch == nil {
+		ch = pool.get(m.tail != nil)
+	}
+	if m.tail == nil {
+		m.head = ch
+	} else {
+		m.tail.next = ch
+	}
+	m.tail = ch
+	return ch
+}
+
+// pushSpecial is push for mailboxes that are closed, refuse, or are of a kind with rules of its own.
+func (m *mailbox) pushSpecial(e *Envelope, size uint32, rank int, pool *chunkPool) outcome {
+	if m.closed {
+		return isClosed
+	}
+	if m.side != nil && m.side.refuse != nil {
+		return isRefused
+	}
+	if m.kind != DropOldest && m.full(size) {
+		return isFull
+	}
+	if m.kind == DropOldest || m.kind == Priority {
+		m.pushed++
+		m.bytes += int64(size)
+		m.order().push(item{*e, size, itemUser}, rank)
+		return m.wake()
+	}
+	m.append(e, size, itemUser, pool)
+	return m.wake()
+}
+
+func (m *mailbox) order() *ordered {
+	s := m.sides()
+	if s.queue == nil {
+		s.queue = new(ordered)
+	}
+	return s.queue
+}
+
+// dropped takes the oldest message out of a DropOldest mailbox that holds more than it may.
+func (m *mailbox) dropped() (it item, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.kind != DropOldest || m.side == nil || m.side.queue.len() == 0 {
+		return item{}, false
+	}
+	if m.waiting() <= m.limit && (m.held() <= m.limitB || m.side.queue.len() == 1) {
+		return item{}, false
+	}
+	if it, ok = m.side.queue.popUser(); !ok {
+		return item{}, false
+	}
+	m.pushed-- // as if it had never come
+	m.bytes -= int64(it.size)
+	return it, true
+}
+
+// pushPast queues an item behind all others and past the bound.
+func (m *mailbox) pushPast(kind itemKind, pool *chunkPool) outcome {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return isClosed
+	}
+	if m.kind == DropOldest || m.kind == Priority {
+		m.pushed++
+		m.order().push(item{kind: kind}, lastRank)
+		return m.wake()
+	}
+	m.append(&Envelope{}, 0, kind, pool)
+	return m.wake()
+}
+
+// pushUrgent queues an item before all user messages and past the bound.
+func (m *mailbox) pushUrgent(it item) outcome {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return isClosed
+	}
+	s := m.sides()
+	s.urgent = append(s.urgent, it)
+	m.alert.Store(true)
+	return m.wake()
+}
+
+// pushControl queues a message of the runtime; it is taken until the cell is dead.
+func (m *mailbox) pushControl(msg any, dead *atomic.Bool) outcome {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if dead.Load() {
+		return isClosed
+	}
+	s := m.sides()
+	s.control = append(s.control, msg)
+	m.alert.Store(true)
+	if m.scheduled {
+		return taken
+	}
+	m.scheduled = true
+	return takenWake
+}
+
+func (m *mailbox) popControl() any {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.side == nil || len(m.side.control) == 0 {
+		return nil
+	}
+	msg := m.side.control[0]
+	m.side.control[0] = nil
+	if m.side.control = m.side.control[1:]; len(m.side.control) == 0 {
+		m.side.control = nil
+		m.calm()
+	}
+	return msg
+}
+
+func (m *mailbox) popUrgent() (item, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.side == nil || len(m.side.urgent) == 0 {
+		return item{}, false
+	}
+	it := m.side.urgent[0]
+	m.side.urgent[0] = item{}
+	if m.side.urgent = m.side.urgent[1:]; len(m.side.urgent) == 0 {
+		m.side.urgent = nil
+		m.calm()
+	}
+	return it, true
+}
+
+// calm takes the alert back when nothing is in side; mu is held.
+func (m *mailbox) calm() {
+	if len(m.side.control) == 0 && len(m.side.urgent) == 0 {
+		m.alert.Store(false)
+	}
+}
+
+// refill gives the consumer the next messages: one in w, or a chunk. used is the chunk that it has
+// emptied. When there is nothing at all the mailbox goes to sleep: parked.
+func (m *mailbox) refill(into *item, used *chunk, pool *chunkPool) (one *item, many *chunk, parked bool) {
+	m.mu.Lock()
+	switch {
+	case m.alert.Load():
+		// Control and urgent messages come first.
+	case m.special && m.side != nil && m.side.queue.len() > 0:
+		*into = m.side.queue.pop()
+		one = into
+	case m.hasFirst:
+		*into = m.first
+		m.first = item{}
+		m.hasFirst = false
+		one = into
+	case m.head != nil:
+		many = m.head
+		if m.head = many.next; m.head == nil {
+			m.tail = nil
+		}
+		many.next = nil
+	default:
+		m.scheduled = false
+		parked = true
+	}
+	var back, old *chunk
+	if used != nil {
+		if parked || m.spare != nil {
+			back = used
+		} else {
+			used.next, used.head, used.tail = nil, 0, 0
+			m.spare = used
+		}
+	}
+	if parked {
+		old, m.spare = m.spare, nil
+	}
+	m.mu.Unlock()
+	pool.put(back)
+	pool.put(old)
+	return one, many, parked
+}
+
+// sleepSuspended parks a suspended mailbox unless there is a control message.
+func (m *mailbox) sleepSuspended() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.side != nil && len(m.side.control) > 0 {
+		return false
+	}
+	m.scheduled = false
+	return true
+}
+
+func (m *mailbox) suspend(on bool) {
+	m.mu.Lock()
+	m.suspended = on
+	m.mu.Unlock()
+}
+
+// close ends the intake and gives all that is queued, urgent items first.
+func (m *mailbox) close() []item {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed, m.special = true, true
+	var out []item
+	if m.side != nil {
+		out = m.side.urgent
+		m.side.urgent = nil
+		m.calm()
+		for m.side.queue.len() > 0 {
+			out = append(out, m.side.queue.pop())
+		}
+		if m.side.room != nil {
+			close(m.side.room)
+			m.side.room = nil
+		}
+	}
+	if m.hasFirst {
+		out = append(out, m.first)
+		m.first, m.hasFirst = item{}, false
+	}
+	for ch := m.head; ch != nil; ch = ch.next {
+		out = append(out, ch.items[ch.head:ch.tail]...)
+	}
+	m.head, m.tail, m.spare = nil, nil, nil
+	return out
+}
+
+// closeIfIdle closes the mailbox if nothing waits in it; more is what the consumer still holds.
+func (m *mailbox) closeIfIdle(more bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if more || !m.empty() {
+		return false
+	}
+	m.closed, m.special = true, true
+	return true
+}
+
+// empty is about user and urgent messages; mu is held.
+func (m *mailbox) empty() bool {
+	return !m.hasFirst && m.head == nil && (m.side == nil || len(m.side.urgent) == 0 && m.side.queue.len() == 0)
+}
+
+// awaitRoom gives a channel that is closed when a Blocking mailbox gains room or is closed; nil when it
+// has room already.
+func (m *mailbox) awaitRoom() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || m.waiting() < m.limit && m.held() <= m.limitB {
+		return nil
+	}
+	s := m.sides()
+	if s.room == nil {
+		s.room = make(chan struct{})
+	}
+	return s.room
+}
+
+// giveRoom wakes the senders that wait for room.
+func (m *mailbox) giveRoom() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.side != nil && m.side.room != nil {
+		close(m.side.room)
+		m.side.room = nil
+	}
+}
+
+// refuse makes the mailbox refuse user messages with err.
+func (m *mailbox) refuse(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sides().refuse = err
+	m.special = true
+}

@@ -1,0 +1,156 @@
+package actor
+
+import (
+	"context"
+
+	"github.com/granary-go/granary/core"
+)
+
+// noWait marks a send that must not wait for room.
+var noWait context.Context = noWaitContext{}
+
+type noWaitContext struct{ context.Context }
+
+// post queues e the fast way. False: not queued, see sendSlowly for why.
+func (c *cell) post(e *Envelope, w *worker) bool {
+	if c.props.Gate != nil || c.box.kind > Blocking {
+		return false
+	}
+	var size uint32
+	if s, ok := e.Message.(Sizer); ok {
+		size = clampSize(s.Size())
+	}
+	switch c.box.push(e, size, 0, &c.sys.chunks) {
+	case taken:
+		return true
+	case takenWake:
+		c.sys.dispatch.schedule(c, w)
+		return true
+	}
+	return false
+}
+
+func clampSize(n int) uint32 { return uint32(min(max(n, 0), 1<<31)) }
+
+// sendSlowly queues e where there is a gate, a mailbox with rules of its own, or a reason to refuse.
+func (c *cell) sendSlowly(ctx context.Context, e Envelope, w *worker, now bool) error {
+	if c.props.Gate != nil {
+		if took, err := c.gate(&e); took || err != nil {
+			return err
+		}
+	}
+	size, rank := uint32(0), 0
+	if s, ok := e.Message.(Sizer); ok {
+		size = clampSize(s.Size())
+	}
+	if c.box.kind == Priority {
+		if err := c.sys.protect(&c.ref, "MailboxConfig.Priority", func() { rank = c.props.Mailbox.Priority(e.Message) }); err != nil {
+			return err
+		}
+	}
+	for {
+		switch c.box.push(&e, size, rank, &c.sys.chunks) {
+		case takenWake:
+			c.sys.dispatch.schedule(c, w)
+			c.dropOldest()
+			return nil
+		case taken:
+			c.dropOldest()
+			return nil
+		case isClosed:
+			return c.sys.deadLetter(c.ref.PID(), &e)
+		case isRefused:
+			return c.refused()
+		case isFull:
+			if c.box.kind != Blocking || now {
+				return c.overloaded()
+			}
+			if w != nil {
+				w.flush()
+			}
+			if err := c.waitForRoom(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// gate asks Props.Gate. Messages for a closed or refusing mailbox do not get that far, and those before
+// the first instance are queued.
+func (c *cell) gate(e *Envelope) (took bool, err error) {
+	c.box.mu.Lock()
+	a := c.actor
+	open := !c.box.closed && (c.box.side == nil || c.box.side.refuse == nil)
+	c.box.mu.Unlock()
+	if !open || a == nil {
+		return false, nil
+	}
+	lent, _ := c.sys.envelopes.Get().(*Envelope)
+	if lent == nil {
+		lent = new(Envelope)
+	}
+	*lent = *e
+	defer func() {
+		if v := recover(); v != nil {
+			took, err = true, core.WithDelivery(&PanicError{Value: v}, core.Undelivered)
+		}
+		*e, *lent = *lent, Envelope{}
+		c.sys.envelopes.Put(lent)
+	}()
+	took, err = c.props.Gate(a, lent)
+	return took || err != nil, err
+}
+
+// overloaded is the refusal of a full mailbox.
+func (c *cell) overloaded() error {
+	c.box.mu.Lock()
+	e := &OverloadError{Target: c.ref.PID(), Messages: int(c.box.waiting()), Bytes: c.box.held()}
+	c.box.mu.Unlock()
+	err := core.Retry(e, overloadRetry)
+	c.sys.rejected(&c.ref, err)
+	return err
+}
+
+// refused is the refusal that Context.Refuse asked for.
+func (c *cell) refused() error {
+	c.box.mu.Lock()
+	err := c.box.side.refuse
+	c.box.mu.Unlock()
+	c.sys.rejected(&c.ref, err)
+	return err
+}
+
+// dropOldest brings a DropOldest mailbox back to its bound.
+func (c *cell) dropOldest() {
+	if c.box.kind != DropOldest {
+		return
+	}
+	for {
+		it, ok := c.box.dropped()
+		if !ok {
+			return
+		}
+		err := c.overloaded()
+		if it.env.Reply != nil {
+			it.env.Reply.Reply(it.env.ReplyID, nil, err)
+		}
+	}
+}
+
+// waitForRoom waits until a Blocking mailbox has room, is closed, or ctx ends.
+func (c *cell) waitForRoom(ctx context.Context) error {
+	room := c.box.awaitRoom()
+	if room == nil {
+		return nil
+	}
+	if ctx == nil {
+		<-room
+		return nil
+	}
+	select {
+	case <-room:
+		return nil
+	case <-ctx.Done():
+		return core.WithDelivery(ctx.Err(), core.Undelivered)
+	}
+}

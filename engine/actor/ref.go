@@ -1,0 +1,147 @@
+package actor
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/granary-go/granary/core"
+)
+
+// Ref is a reference to an actor or process: all that others hold of it. It is safe for concurrent use
+// and stays valid after the actor's end, when sends give a DeadLetterError. A Ref made from a PID by
+// System.Ref finds the actor anew if one of the same name was started since. Two Refs are to one actor
+// if their PIDs are equal.
+type Ref struct {
+	sys     *System
+	id      string
+	cell    atomic.Pointer[cell] // of a local actor, once known
+	foreign *foreign             // not of this system
+}
+
+// foreign is the part of a Ref to another member.
+type foreign struct {
+	pid     core.PID
+	process atomic.Pointer[Process]
+}
+
+// PID is the address of what r refers to.
+func (r *Ref) PID() core.PID {
+	if r.foreign != nil {
+		return r.foreign.pid
+	}
+	return core.PID{Address: r.sys.address, ID: r.id, Member: r.sys.member}
+}
+
+// String is the text form of the PID; "nobody" for a nil Ref.
+func (r *Ref) String() string {
+	if r == nil {
+		return "nobody"
+	}
+	return r.PID().String()
+}
+
+// Tell sends msg without a sender. See Send.
+func (r *Ref) Tell(msg any) error { return r.Send(Envelope{Message: msg}) }
+
+// Send queues e at its target and does not wait for it to be handled. An error means that e will not
+// be handled, carries core.Undelivered, and e.Reply is not called: a *DeadLetterError when there is no
+// such actor, core.ErrOverloaded when its mailbox is full. The message belongs to the receiver from here
+// on. Send never blocks, except for room in a mailbox of kind Blocking.
+func (r *Ref) Send(e Envelope) error { return r.send(nil, &e, nil) }
+
+// SendContext is Send that waits for room in a Blocking mailbox no longer than ctx.
+func (r *Ref) SendContext(ctx context.Context, e Envelope) error { return r.send(ctx, &e, nil) }
+
+// send is behind all sends. w is the worker of the sending turn, if there is one. e does not escape.
+func (r *Ref) send(ctx context.Context, e *Envelope, w *worker) error {
+	if c := r.cell.Load(); c != nil {
+		if c.post(e, w) {
+			return nil
+		}
+	}
+	return r.sendSlowly(ctx, *e, w)
+}
+
+// sendSlowly finds the target anew, or says why it does not take e.
+func (r *Ref) sendSlowly(ctx context.Context, e Envelope, w *worker) error {
+	if r.foreign != nil {
+		p, err := r.process()
+		if err != nil {
+			r.sys.rejected(r, err)
+			return err
+		}
+		return p.Send(r.foreign.pid, e)
+	}
+	c, p := r.sys.registry.get(r.id)
+	if p != nil {
+		return p.Send(r.PID(), e)
+	}
+	if c == nil {
+		return r.sys.deadLetter(r.PID(), &e)
+	}
+	if r.cell.Load() != c {
+		r.cell.Store(c)
+	}
+	self := w != nil && w.running == c
+	return c.sendSlowly(ctx, e, w, self || ctx == noWait)
+}
+
+// process is who carries messages to a foreign PID.
+func (r *Ref) process() (Process, error) {
+	if p := r.foreign.process.Load(); p != nil {
+		return *p, nil
+	}
+	p, err := r.sys.carrier(r.foreign.pid)
+	if err != nil {
+		return nil, err
+	}
+	r.foreign.process.Store(&p)
+	return p, nil
+}
+
+// SendSystem sends a message of the runtime; the rules are those of Process.SendSystem.
+func (r *Ref) SendSystem(m SystemMessage) error {
+	if r.foreign != nil {
+		p, err := r.process()
+		if err != nil {
+			return err
+		}
+		return p.SendSystem(r.foreign.pid, m)
+	}
+	return r.sys.DeliverSystem(r.PID(), m)
+}
+
+// Stop asks the actor to stop after the message in hand; queued messages become dead letters. It
+// returns at once.
+func (r *Ref) Stop() error { return r.SendSystem(stopMessage) }
+
+// Poison asks the actor to stop after the messages queued so far. It returns at once.
+func (r *Ref) Poison() error { return r.SendSystem(poisonMessage) }
+
+// StopWait is Stop that waits until the actor has ended, also when it is gone already. Another member's
+// actor counts as ended when it is told to be; if its member is lost the error is core.ErrUnreachable.
+// An actor must not wait for itself or for a parent.
+func (r *Ref) StopWait(ctx context.Context) error { return r.sys.endAndWait(ctx, r, stopMessage) }
+
+// PoisonWait is Poison that waits as StopWait does.
+func (r *Ref) PoisonWait(ctx context.Context) error { return r.sys.endAndWait(ctx, r, poisonMessage) }
+
+// Wait returns nil when the actor has ended, at once if there is none.
+func (r *Ref) Wait(ctx context.Context) error { return r.sys.endAndWait(ctx, r, nil) }
+
+// Ask sends msg and waits for the answer. See System.Ask.
+func (r *Ref) Ask(ctx context.Context, msg any) (any, error) { return r.sys.Ask(ctx, r, msg) }
+
+// local is r's cell in s, or nil.
+func (r *Ref) local(s *System) *cell {
+	if r.sys != s || r.foreign != nil {
+		return nil
+	}
+	if c := r.cell.Load(); c != nil && !c.dead.Load() {
+		return c
+	}
+	c, _ := r.sys.registry.get(r.id)
+	return c
+}
+
+var poisonMessage = new(Poison)
