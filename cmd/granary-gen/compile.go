@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/bufbuild/protocompile"
 	"github.com/bufbuild/protocompile/linker"
@@ -47,6 +48,11 @@ func compile(ctx context.Context, s *sources, log io.Writer) (*pluginpb.CodeGene
 		return nil, s.readable(err)
 	}
 	request := &pluginpb.CodeGeneratorRequest{FileToGenerate: s.names, ProtoFile: inOrder(compiled)}
+	for _, f := range request.ProtoFile {
+		if s.edition2024[f.GetName()] {
+			f.Edition = descriptorpb.Edition_EDITION_2024.Enum()
+		}
+	}
 	parameter, err := s.parameter(request.ProtoFile)
 	if err != nil {
 		return nil, err
@@ -60,7 +66,10 @@ func compile(ctx context.Context, s *sources, log io.Writer) (*pluginpb.CodeGene
 func (s *sources) parameter(files []*descriptorpb.FileDescriptorProto) (string, error) {
 	out := "paths=source_relative"
 	for _, f := range files {
-		if f.GetOptions().GetGoPackage() != "" {
+		if path, _, _ := strings.Cut(f.GetOptions().GetGoPackage(), ";"); path != "" {
+			if !strings.ContainsAny(path, "./") {
+				return "", fmt.Errorf("%s: go_package %q is not an import path: write it in full, or leave the option out", s.shown[f.GetName()], path)
+			}
 			continue
 		}
 		path := s.importPath(f.GetName())

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/bufbuild/protocompile v0.14.1
+	github.com/granary-go/granary/core v0.1.0
 	github.com/granary-go/granary/engine v0.1.0
 	github.com/granary-go/granary/protos v0.1.0
 	google.golang.org/protobuf v1.36.12

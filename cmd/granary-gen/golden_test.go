@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
@@ -32,7 +31,7 @@ func TestGolden(t *testing.T) {
 	for _, g := range goldens {
 		t.Run(g.name, func(t *testing.T) {
 			dir := filepath.Join(engineDir, "internal", "golden", filepath.Dir(g.file))
-			request := goldenRequest(t, filepath.Join(engineDir, "internal", "golden", g.file))
+			request := compiled(t, nil, filepath.Join(engineDir, "internal", "golden", g.file))
 			files, err := goCode(request)
 			if err != nil {
 				t.Fatal(err)
@@ -46,31 +45,6 @@ func TestGolden(t *testing.T) {
 			compareRequest(t, filepath.Join(engineDir, "testdata", g.name+".binpb"), request)
 		})
 	}
-}
-
-// goldenRequest compiles one file. The compiler knows no edition 2024, whose grammar for what these
-// files say is that of 2023; so it is told 2023, and the descriptor says 2024 again.
-func goldenRequest(t *testing.T, file string) *pluginpb.CodeGeneratorRequest {
-	t.Helper()
-	source, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const next = `edition = "2024";`
-	if !bytes.HasPrefix(source, []byte(next)) {
-		return compiled(t, nil, file)
-	}
-	root := t.TempDir()
-	name, _ := below(filepath.Join(engineDir, ".."), file)
-	older := filepath.Join(root, filepath.FromSlash(name))
-	writeFile(t, older, strings.Replace(string(source), next, `edition = "2023";`, 1))
-	request := compiled(t, directories{root}, older)
-	for _, f := range request.ProtoFile {
-		if f.GetName() == name {
-			f.Edition = descriptorpb.Edition_EDITION_2024.Enum()
-		}
-	}
-	return request
 }
 
 func compiled(t *testing.T, imports directories, files ...string) *pluginpb.CodeGeneratorRequest {

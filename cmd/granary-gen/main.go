@@ -12,7 +12,8 @@
 // A file is compiled under its path below the import directory, which protobuf registers for the
 // whole program, so it should be one that no other module uses. A file without go_package gets the
 // import path of its directory in the Go module. The imports granary/options.proto and those of
-// google/protobuf are built in.
+// google/protobuf are built in. Syntax: proto2, proto3, edition 2023, and of edition 2024 what 2023
+// has as well.
 //
 // It exits with 0 if all is written, 1 if the files are wrong (each complaint with its place, nothing
 // written), 2 if the arguments are wrong.

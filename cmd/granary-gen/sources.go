@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,11 +21,13 @@ type sources struct {
 	names []string          // of the files asked for, as the compiler knows them
 	shown map[string]string // by name: the path as the user typed it, or of an import as it was found
 	roots []string          // directories in which imports are looked for, in this order
+
+	edition2024 map[string]bool // by name: found to be of edition 2024
 }
 
 // locate finds under which name each file is compiled.
 func locate(imports, files []string) (*sources, error) {
-	s := &sources{shown: make(map[string]string), roots: imports}
+	s := &sources{shown: make(map[string]string), roots: imports, edition2024: make(map[string]bool)}
 	for _, file := range files {
 		if filepath.Ext(file) != ".proto" {
 			return nil, fmt.Errorf("%s: not a .proto file", file)
@@ -139,9 +141,26 @@ func (s *sources) FindFileByPath(name string) (protocompile.SearchResult, error)
 		if _, known := s.shown[name]; !known {
 			s.shown[name] = shorter(file)
 		}
-		return protocompile.SearchResult{Source: io.NopCloser(bytes.NewReader(data))}, nil
+		return protocompile.SearchResult{Source: bytes.NewReader(s.asEdition2023(name, data))}, nil
 	}
 	return protocompile.SearchResult{}, fmt.Errorf("%s is not in %s; -I adds a directory", name, strings.Join(s.roots, ", "))
+}
+
+// firstEdition is the statement that a file of edition 2024 begins with, after comments.
+var firstEdition = regexp.MustCompile(`\A(?:\s|//[^\n]*\n|/\*(?s:.*?)\*/)*edition\s*=\s*["'](2024)["']`)
+
+// asEdition2023 notes that a file is of edition 2024 and tells the compiler 2023, the newest that it
+// knows: what the two have in common is written alike. What only 2024 has is then a syntax error.
+// The descriptor says 2024 again, so that the defaults of its features are those of 2024.
+func (s *sources) asEdition2023(name string, data []byte) []byte {
+	at := firstEdition.FindSubmatchIndex(data)
+	if at == nil {
+		return data
+	}
+	s.edition2024[name] = true
+	older := bytes.Clone(data)
+	copy(older[at[2]:at[3]], "2023")
+	return older
 }
 
 // shorter is file relative to the working directory, where that is shorter.
