@@ -1,0 +1,198 @@
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+)
+
+// Reasons for the end of a connection that are not errors of the link.
+var (
+	errDisconnected = fmt.Errorf("the peer ends the connection: %w", core.ErrUnreachable)
+	errReplaced     = fmt.Errorf("a newer connection of the same member replaces it: %w", core.ErrUnreachable)
+	errLeft         = fmt.Errorf("the member has left the view: %w", core.ErrUnreachable)
+	errBlocked      = fmt.Errorf("the member is blocked: %w", core.ErrUnreachable)
+	errStopping     = fmt.Errorf("remoting stops: %w", core.ErrStopped)
+)
+
+// conn is one epoch of a connection with one peer: from the moment its first message may be queued to
+// its end, which fails everything outstanding. It is the actor.Replier of the asks that came by it.
+type conn struct {
+	r    *Remote
+	peer *Peer
+	w    *writer
+	in   reader       // of the reading goroutine
+	open atomic.Int64 // asks of the peer without an answer
+
+	mu     sync.Mutex
+	link   link // nil: not connected yet
+	done   chan struct{}
+	reason error // set before done is closed
+}
+
+func (r *Remote) newConn(p *Peer) *conn {
+	return &conn{
+		r: r, peer: p, done: make(chan struct{}),
+		w: newWriter(r.limits, &r.frames, fmt.Sprintf("member %s at %s", p.Member.ID, p.Member.Address), r.address, p.Member.Address),
+	}
+}
+
+// attach lets traffic flow over l. It is false if the connection has ended before; l is then closed.
+func (c *conn) attach(l link) bool {
+	c.mu.Lock()
+	select {
+	case <-c.done:
+		c.mu.Unlock()
+		l.close(c.reason)
+		return false
+	default:
+	}
+	c.link = l
+	c.mu.Unlock()
+	c.w.open()
+	c.r.group.Go("remote: write", func() {
+		if err := c.w.flush(l, c.done); err != nil {
+			c.end(err)
+		}
+	})
+	return true
+}
+
+// read routes frames until the link ends.
+func (c *conn) read(l link) {
+	for {
+		frame, err := l.next()
+		if err == nil {
+			err = c.receive(frame)
+		}
+		if err != nil {
+			c.end(err)
+			return
+		}
+	}
+}
+
+// send queues e for a process of the peer.
+func (c *conn) send(target core.PID, e *actor.Envelope) error {
+	o := outgoing{target: target.ID, msg: e.Message, header: e.Header}
+	if e.Sender != nil {
+		// A sender elsewhere is left out: the peer accepts senders of this member only.
+		if pid := e.Sender.PID(); pid.Member == c.r.cfg.Member {
+			o.sender = pid.ID
+		}
+	}
+	if e.Reply == nil {
+		return c.w.send(&o, ofUser)
+	}
+	return c.w.sendAsk(&o, e.Reply, e.ReplyID, e.Reply == c.r.replier, c.r.tick.Load())
+}
+
+// Reply answers an ask that came by this connection. An answer that cannot be encoded is an error for
+// the asker; when the connection has ended, the asker knows already.
+func (c *conn) Reply(id uint64, msg any, err error) {
+	o := outgoing{replyTo: id, msg: msg}
+	switch {
+	case err != nil:
+		o.msg = c.r.cfg.Errors.EncodeError(err)
+	case msg == nil:
+		o.msg = core.Message{Type: typeNil}
+	}
+	failed := c.w.send(&o, ofRuntime)
+	if failed != nil && !errors.Is(failed, errFlooded) && err == nil {
+		o.msg = c.r.cfg.Errors.EncodeError(core.WithDelivery(fmt.Errorf("remote: the answer: %w", failed), core.Delivered))
+		failed = c.w.send(&o, ofRuntime)
+	}
+	if errors.Is(failed, errFlooded) {
+		c.r.group.Go("remote: end", func() { c.end(errFlooded) })
+	}
+	if c.open.Add(-1) == 0 && c.r.draining.Load() {
+		c.r.poke()
+	}
+}
+
+// end ends the connection once: asks fail, what was not written becomes dead letters.
+func (c *conn) end(reason error) {
+	left, first := c.w.end(fmt.Errorf("remote: link to member %s at %s has ended: %w", c.peer.Member.ID, c.peer.Member.Address, unreachable(reason)))
+	if !first {
+		return
+	}
+	c.mu.Lock()
+	c.reason = reason
+	close(c.done)
+	l := c.link
+	c.mu.Unlock()
+	c.fail(left, reason)
+	if l != nil {
+		l.close(reason)
+	}
+	c.r.log.LogAttrs(c.r.root, levelOf(reason), "remote: link ended",
+		attrMember(c.peer.Member.ID), attrEpoch(c.peer.Epoch), attrError(reason))
+	c.r.poke()
+}
+
+// unreachable makes reason a core.ErrUnreachable, if it is not one.
+func unreachable(reason error) error {
+	if errors.Is(reason, core.ErrUnreachable) {
+		return reason
+	}
+	return fmt.Errorf("%w: %w", core.ErrUnreachable, reason)
+}
+
+// fail tells everybody who waits for something that left holds.
+func (c *conn) fail(left lost, reason error) {
+	to := fmt.Sprintf("member %s at %s", c.peer.Member.ID, c.peer.Member.Address)
+	unknown := core.WithDelivery(fmt.Errorf("remote: ask to %s: the link ended before the answer: %w", to, unreachable(reason)), core.DeliveryUnknown)
+	unsent := undelivered(fmt.Errorf("remote: ask to %s: the link ended before it was sent: %w", to, unreachable(reason)))
+	for _, a := range left.asks {
+		if a.seq <= left.sent {
+			a.reply.Reply(a.id, nil, unknown)
+		} else {
+			a.reply.Reply(a.id, nil, unsent)
+		}
+	}
+	for _, f := range left.frames {
+		c.deadLetters(f.data)
+	}
+}
+
+// deadLetters reports the messages of a frame that was never written. Asks among them have been told.
+func (c *conn) deadLetters(frame []byte) {
+	tag, body, err := frameBody(frame)
+	var b batch
+	if err != nil || tag != tagBatch || b.parse(body, c.r.limits) != nil || c.r.sys == nil {
+		return
+	}
+	_ = b.each(func(e *envelope) error { // the frame is our own
+		if e.requestID != 0 || e.replyTo != 0 {
+			return nil
+		}
+		p, err := parsePID(b.targets[e.target], c.r.limits)
+		if err != nil {
+			return nil
+		}
+		name := string(b.types[e.typ])
+		if systemType(name) != notSystem {
+			return nil
+		}
+		in := newInbound(name, e.data)
+		in.From, in.typ, in.recursion = c.peer, c.r.cfg.Types.find(b.types[e.typ]), c.r.limits.Recursion
+		target := core.PID{Address: string(p.address), ID: string(p.id), Member: c.peer.Member.ID}
+		_ = c.r.sys.Deliver(target, actor.Envelope{Message: in}) // not of this member, so a dead letter
+		c.r.count("remote.undelivered")
+		return nil
+	})
+}
+
+// expire gives up asks that have been outstanding for too long.
+func (c *conn) expire(tick uint32) {
+	for _, a := range c.w.expired(tick, askTicks) {
+		a.reply.Reply(a.id, nil, core.WithDelivery(
+			fmt.Errorf("remote: ask to member %s: no answer in %v: %w", c.peer.Member.ID, c.r.limits.AskAge, core.ErrUnreachable), core.DeliveryUnknown))
+	}
+}
+
+var _ actor.Replier = (*conn)(nil)

@@ -1,0 +1,277 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+)
+
+// endpoint is a peer as the local runtime sees it: an actor.Process. Behind it is at most one
+// connection at a time: for a member one that this side dialled, for a client the one it opened. A
+// connector decides when to dial; one goroutine feeds it and does what it says.
+type endpoint struct {
+	r      *Remote
+	member core.Member // ID and address never change
+	client bool
+
+	cur    atomic.Pointer[conn]  // takes messages; nil: none does now
+	last   atomic.Pointer[error] // why there is none
+	linked atomic.Bool           // cur is open
+	closed atomic.Pointer[error] // for good, and why
+
+	mu     sync.Mutex
+	events []linkEvent
+	wake   chan struct{}
+	final  error // reason of the close
+}
+
+var errNotConnected = fmt.Errorf("not connected: %w", core.ErrUnreachable)
+
+func (r *Remote) newEndpoint(m core.Member, client bool) *endpoint {
+	ep := &endpoint{r: r, member: m, client: client, wake: make(chan struct{}, 1)}
+	ep.last.Store(&errNotConnected)
+	return ep
+}
+
+// Send queues e for a process of the peer. It never blocks.
+func (ep *endpoint) Send(target core.PID, e actor.Envelope) error {
+	c := ep.cur.Load()
+	if c == nil {
+		return ep.refusal()
+	}
+	err := c.send(target, &e)
+	if err == nil {
+		return nil
+	}
+	return ep.again(c, err, func(c *conn) error { return c.send(target, &e) })
+}
+
+// again sends once more if the connection ended meanwhile and another took its place.
+func (ep *endpoint) again(c *conn, err error, send func(*conn) error) error {
+	select {
+	case <-c.done:
+	default:
+		return err
+	}
+	if next := ep.cur.Load(); next != nil && next != c {
+		return send(next)
+	}
+	return err
+}
+
+// post sends a message of the runtime.
+func (ep *endpoint) post(o *outgoing) error {
+	c := ep.cur.Load()
+	if c == nil {
+		return ep.refusal()
+	}
+	err := c.w.send(o, ofRuntime)
+	if errors.Is(err, errFlooded) {
+		ep.r.group.Go("remote: end", func() { c.end(errFlooded) })
+	}
+	if err == nil {
+		return nil
+	}
+	return ep.again(c, err, func(c *conn) error { return c.w.send(o, ofRuntime) })
+}
+
+// refusal is why nothing is taken.
+func (ep *endpoint) refusal() error {
+	if err := ep.gone(); err != nil {
+		return err
+	}
+	return undelivered(fmt.Errorf("remote: send to member %s at %s: %w", ep.member.ID, ep.member.Address, unreachable(*ep.last.Load())))
+}
+
+// gone is the reason for which the endpoint was closed, or nil.
+func (ep *endpoint) gone() error {
+	reason := ep.closed.Load()
+	if reason == nil {
+		return nil
+	}
+	return undelivered(fmt.Errorf("remote: send to member %s at %s: %w", ep.member.ID, ep.member.Address, *reason))
+}
+
+// event queues ev for the endpoint's goroutine.
+func (ep *endpoint) event(ev linkEvent) {
+	ep.mu.Lock()
+	ep.events = append(ep.events, ev)
+	ep.mu.Unlock()
+	select {
+	case ep.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close ends the endpoint for good.
+func (ep *endpoint) close(reason error) {
+	ep.mu.Lock()
+	if ep.final == nil {
+		ep.final = reason
+	}
+	ep.mu.Unlock()
+	ep.closed.CompareAndSwap(nil, &reason)
+	if ep.client {
+		if c := ep.cur.Swap(nil); c != nil {
+			c.end(reason)
+		}
+		return
+	}
+	ep.event(evClose)
+}
+
+// run is the endpoint's goroutine: it feeds the connector and carries out what it says.
+func (ep *endpoint) run() {
+	m := connector{min: ep.r.limits.BackoffMin, max: ep.r.limits.BackoffMax, jitter: ep.r.jitter}
+	stop := func() bool { return false }
+	for m.state != linkClosed {
+		<-ep.wake
+		ep.mu.Lock()
+		events := ep.events
+		ep.events = nil
+		ep.mu.Unlock()
+		for _, ev := range events {
+			do := m.Step(ep.r.clock.Now(), ev)
+			if do.stop {
+				stop()
+			}
+			if do.end {
+				ep.drop()
+			}
+			if do.pause > 0 {
+				stop = ep.r.clock.AfterFunc(do.pause, func() { ep.event(evTimer) })
+			}
+			if do.dial {
+				ep.begin()
+			}
+		}
+	}
+}
+
+// drop ends the present connection.
+func (ep *endpoint) drop() {
+	ep.mu.Lock()
+	reason := ep.final
+	ep.mu.Unlock()
+	ep.linked.Store(false)
+	if c := ep.cur.Swap(nil); c != nil {
+		c.end(reason)
+	}
+}
+
+// begin makes the next connection; messages may be queued on it at once.
+func (ep *endpoint) begin() {
+	epoch := ep.r.epoch.Add(1)
+	c := ep.r.newConn(&Peer{Member: ep.member, Epoch: epoch})
+	ep.cur.Store(c)
+	ep.r.group.Go("remote: link", func() { ep.live(c, epoch) })
+}
+
+// live is the life of one connection that this side dials.
+func (ep *endpoint) live(c *conn, epoch uint64) {
+	l, err := ep.connect(c, epoch)
+	if err == nil && !c.attach(l) {
+		err = c.reason
+	}
+	if err != nil {
+		c.end(err)
+		ep.lost(c, err)
+		ep.event(failure(err))
+		return
+	}
+	ep.linked.Store(true)
+	ep.event(evOpened)
+	ep.r.poke()
+	ep.r.rewatch(ep)
+	c.read(l)
+	<-c.done
+	ep.lost(c, c.reason)
+	ep.event(evLost)
+}
+
+// lost notes that c takes nothing more.
+func (ep *endpoint) lost(c *conn, err error) {
+	if err == nil {
+		err = errNotConnected
+	}
+	ep.last.Store(&err)
+	ep.linked.Store(false)
+	ep.cur.CompareAndSwap(c, nil)
+}
+
+// failure tells a refusal that will not change soon from one that may.
+func failure(err error) linkEvent {
+	refused, ok := errors.AsType[*RefusedError](err)
+	if !ok {
+		return evFailed
+	}
+	switch refused.Reason {
+	case RefusedOverloaded, RefusedEpoch, RefusedIdentity:
+		return evFailed
+	}
+	return evFinal
+}
+
+// connect dials and shakes hands. It ends when c does.
+func (ep *endpoint) connect(c *conn, epoch uint64) (link, error) {
+	if err := ep.r.cfg.checkPlaintext("dial", ep.member.Address); err != nil {
+		return nil, fmt.Errorf("remote: %w", err)
+	}
+	ctx, cancel := context.WithCancelCause(ep.r.root)
+	defer cancel(nil)
+	// The peer may wait for its view for as long as a handshake, so this side waits for two.
+	limit := 2 * ep.r.limits.Handshake
+	stop := ep.r.clock.AfterFunc(limit, func() {
+		cancel(fmt.Errorf("no link in %v: %w", limit, core.ErrUnreachable))
+	})
+	defer stop()
+	finished := make(chan struct{})
+	defer close(finished)
+	ep.r.group.Go("remote: dial", func() {
+		select {
+		case <-c.done:
+			cancel(c.reason)
+		case <-finished:
+		}
+	})
+	l, err := ep.r.opener.open(ctx, ep.member.Address)
+	if err != nil {
+		return nil, err
+	}
+	unhook := context.AfterFunc(ctx, func() { l.close(context.Cause(ctx)) })
+	err = ep.greet(l, epoch)
+	if !unhook() {
+		err = errors.Join(err, context.Cause(ctx))
+	}
+	if err != nil {
+		l.close(err)
+		return nil, err
+	}
+	return l, nil
+}
+
+// greet sends the hello and reads the answer.
+func (ep *endpoint) greet(l link, epoch uint64) error {
+	cfg := &ep.r.cfg
+	h := hello{
+		member: cfg.Member, address: ep.r.address, client: cfg.Client, cluster: cfg.Cluster,
+		protocol: Protocol(), epoch: epoch, target: ep.member.ID,
+	}
+	frame, err := h.frame()
+	if err != nil {
+		return fmt.Errorf("remote: handshake: %w", err)
+	}
+	sent := errors.Join(l.append(&outFrame{data: frame}), l.flush())
+	answer, err := l.next() // also when it was not sent: it knows why
+	if err != nil {
+		return errors.Join(err, sent)
+	}
+	return parseResponse(answer, h, ep.member.Address)
+}
+
+var _ actor.Process = (*endpoint)(nil)

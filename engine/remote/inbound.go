@@ -1,0 +1,342 @@
+package remote
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+)
+
+// Inbound is a message as it arrived: checked, of a known type, not yet decoded. The runtime decodes it
+// on the target's turn; raw processes and whoever asked for a type that is not registered get it as it
+// is. It belongs to its receiver.
+type Inbound struct {
+	Type      string // full name of the message type
+	Data      []byte // the message in binary form
+	From      *Peer  // who sent it; shared and read only
+	RequestID uint64 // of an ask, its number at the asker, on this connection; 0: no ask
+
+	typ       *messageType
+	recursion int
+}
+
+// Decode makes the message of the registered type. A message for a raw process, and an answer of a type
+// that is not registered, are not decoded: the result is the Inbound itself.
+func (in *Inbound) Decode() (any, error) {
+	if in.typ == nil {
+		return in, nil
+	}
+	return in.typ.decode(in.Data, in.recursion)
+}
+
+// Size is the number of bytes that the message holds, for mailboxes bounded in bytes.
+func (in *Inbound) Size() int { return len(in.Data) + len(in.Type) }
+
+// Release says that Data is not used any more. It is optional.
+func (in *Inbound) Release() { in.Data = nil }
+
+// smallMessage is how many bytes find room beside their Inbound, in one allocation of 128 bytes.
+const smallMessage = 48
+
+type smallInbound struct {
+	Inbound
+	room [smallMessage]byte
+}
+
+// newInbound copies data out of the frame, so that a slow receiver holds its own bytes only.
+func newInbound(typ string, data []byte) *Inbound {
+	if len(data) <= smallMessage {
+		s := &smallInbound{}
+		s.Type = typ
+		s.Data = s.room[:copy(s.room[:], data):len(data)]
+		return &s.Inbound
+	}
+	return &Inbound{Type: typ, Data: slices.Clone(data)}
+}
+
+// typeNil is the type of an answer that is nil. No message has it.
+const typeNil = "granary.Nil"
+
+// inType is an entry of a frame's table of types.
+type inType struct {
+	name   string
+	typ    *messageType // nil: not registered
+	system system
+}
+
+// inTarget is a process addressed by a peer.
+type inTarget struct {
+	pid core.PID
+	raw map[string]bool // types that it takes as bytes
+	of  *rawTargets     // that raw was found in
+	err error           // why nothing is delivered to it
+}
+
+// inSender is a process of the peer that sent something.
+type inSender struct {
+	ref *actor.Ref
+	err error
+}
+
+// Bounds of what a reader remembers of its peer's names.
+const (
+	keepNames    = 8_192
+	keepNameSize = 256
+)
+
+// reader routes the frames of one connection. Used by one goroutine.
+type reader struct {
+	batch   batch
+	types   []inType
+	names   map[string]string // of types that are not registered
+	targets map[string]*inTarget
+	senders map[string]*inSender
+}
+
+// receive handles one frame. An error ends the link.
+func (c *conn) receive(frame []byte) (err error) {
+	defer func() {
+		if v := recover(); v != nil { // of a raw process; the frame itself is checked
+			c.r.log.Error("remote: panic while a frame was handled", "member", c.peer.Member.ID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = fmt.Errorf("remote: panic while a frame was handled: %v", v)
+		}
+	}()
+	tag, body, err := frameBody(frame)
+	if err != nil {
+		return err
+	}
+	switch tag {
+	case tagBatch:
+		if err := c.in.batch.parse(body, c.r.limits); err != nil {
+			return err
+		}
+		c.in.resolveTypes(c.r.cfg.Types)
+		return c.in.batch.each(c.handle)
+	case tagDisconnect:
+		return errDisconnected
+	case tagConnect, tagResponse:
+		return violation("a second handshake")
+	}
+	return nil // of a newer version: ignored
+}
+
+func (in *reader) resolveTypes(t *Types) {
+	in.types = in.types[:0]
+	for _, name := range in.batch.types {
+		if typ := t.find(name); typ != nil {
+			in.types = append(in.types, inType{name: typ.name, typ: typ})
+			continue
+		}
+		s := in.intern(name)
+		in.types = append(in.types, inType{name: s, system: systemType(s)})
+	}
+}
+
+// intern is name as a string that is shared by the messages of the connection.
+func (in *reader) intern(name []byte) string {
+	if s, ok := in.names[string(name)]; ok {
+		return s
+	}
+	s := string(name)
+	if len(in.names) >= keepNames/8 {
+		clear(in.names)
+	}
+	if in.names == nil {
+		in.names = make(map[string]string)
+	}
+	in.names[s] = s
+	return s
+}
+
+// handle routes one message. An error ends the link; what concerns the message alone is answered.
+func (c *conn) handle(e *envelope) error {
+	t := &c.in.types[e.typ]
+	if e.replyTo != 0 {
+		c.answer(e, t)
+		return nil
+	}
+	if err := c.deliver(e, t); err != nil {
+		c.refused(e, t.name, err)
+	}
+	return nil
+}
+
+// deliver hands one message to its target. An error means that it was not.
+func (c *conn) deliver(e *envelope, t *inType) error {
+	if e.serializer != 0 {
+		return fmt.Errorf("serializer %d: only 0, protobuf, is accepted: %w", e.serializer, core.ErrUnsupported)
+	}
+	if len(e.data) > c.r.limits.Envelope {
+		return tooLarge(len(e.data), c.r.limits.Envelope)
+	}
+	to := c.target(c.in.batch.targets[e.target])
+	if to.err != nil {
+		return to.err
+	}
+	if t.system != notSystem {
+		return c.deliverSystem(to.pid, t, e.data)
+	}
+	raw := to.raw[t.name]
+	if t.typ == nil && !raw {
+		return fmt.Errorf("%s: %w", t.name, ErrUnknownType)
+	}
+	if err := c.r.cfg.Authorize(*c.peer, to.pid.ID, t.name); err != nil {
+		return err
+	}
+	env := actor.Envelope{}
+	if e.sender != 0 {
+		from := c.sender(c.in.batch.senders[e.sender-1])
+		if from.err != nil {
+			return from.err
+		}
+		env.Sender = from.ref
+	}
+	if e.header != nil {
+		h, err := parseHeader(e.header, c.r.limits)
+		if err != nil {
+			return err
+		}
+		env.Header = h
+	}
+	in := newInbound(t.name, e.data)
+	in.From, in.RequestID, in.recursion = c.peer, e.requestID, c.r.limits.Recursion
+	if !raw {
+		in.typ = t.typ
+	}
+	env.Message = in
+	if e.requestID == 0 {
+		if err := c.r.sys.Deliver(to.pid, env); err != nil {
+			c.r.count("remote.undelivered") // the runtime has reported it
+		}
+		return nil
+	}
+	env.Reply, env.ReplyID = c, e.requestID
+	c.open.Add(1)
+	err := c.r.sys.Deliver(to.pid, env)
+	if err != nil {
+		c.open.Add(-1) // refused answers it
+	}
+	return err
+}
+
+// target finds out who is addressed by a PID of the frame.
+func (c *conn) target(b []byte) *inTarget {
+	raw := c.r.raw.Load()
+	if t := c.in.targets[string(b)]; t != nil && t.of == raw {
+		return t
+	}
+	t := &inTarget{of: raw}
+	p, err := parsePID(b, c.r.limits)
+	switch own := &c.r.cfg; {
+	case err != nil:
+		t.err = err
+	case len(p.id) == 0:
+		t.err = errPID("it has no process ID")
+	case len(p.member) > 0 && string(p.member) != string(own.Member):
+		t.err = fmt.Errorf("the target is of member %q, this is %q: %w", p.member, own.Member, core.ErrNotOwner)
+	case len(p.address) > 0 && string(p.address) != c.r.address:
+		t.err = fmt.Errorf("the target is at %q, this is %q: nothing is passed on: %w", p.address, c.r.address, core.ErrNotOwner)
+	default:
+		t.pid = core.PID{Address: c.r.address, ID: string(p.id), Member: own.Member}
+		t.raw = raw.of(t.pid.ID)
+	}
+	if c.in.targets == nil || len(c.in.targets) >= keepNames {
+		c.in.targets = make(map[string]*inTarget)
+	}
+	if len(b) <= keepNameSize {
+		c.in.targets[string(b)] = t
+	}
+	return t
+}
+
+// sender finds out who sent, which must be a process of the peer.
+func (c *conn) sender(b []byte) *inSender {
+	if s := c.in.senders[string(b)]; s != nil {
+		return s
+	}
+	s := &inSender{}
+	pid, err := c.peerPID(b)
+	if err != nil {
+		s.err = fmt.Errorf("sender: %w", err)
+	} else {
+		s.ref = c.r.sys.Ref(pid)
+	}
+	if c.in.senders == nil || len(c.in.senders) >= keepNames {
+		c.in.senders = make(map[string]*inSender)
+	}
+	if len(b) <= keepNameSize {
+		c.in.senders[string(b)] = s
+	}
+	return s
+}
+
+// peerPID reads the PID of a process of the peer. A client listens nowhere: its address says nothing.
+func (c *conn) peerPID(b []byte) (core.PID, error) {
+	p, err := parsePID(b, c.r.limits)
+	if err != nil {
+		return core.PID{}, err
+	}
+	m := &c.peer.Member
+	switch {
+	case len(p.id) == 0:
+		return core.PID{}, errPID("it has no process ID")
+	case len(p.member) > 0 && string(p.member) != string(m.ID):
+		return core.PID{}, fmt.Errorf("PID of member %q on a connection of %q: %w", p.member, m.ID, ErrDenied)
+	case !c.peer.Client && string(p.address) != m.Address:
+		return core.PID{}, fmt.Errorf("PID at %q on a connection of the member at %q: %w", p.address, m.Address, ErrDenied)
+	}
+	pid := core.PID{Address: m.Address, ID: string(p.id), Member: m.ID}
+	if c.peer.Client {
+		pid.Address = string(p.address)
+	}
+	return pid, nil
+}
+
+// answer hands an answer to whoever asked. One that nobody waits for is dropped.
+func (c *conn) answer(e *envelope, t *inType) {
+	a, ok := c.w.answered(e.replyTo)
+	if !ok {
+		c.r.count("remote.answer.late")
+		return
+	}
+	switch {
+	case e.serializer != 0:
+		a.reply.Reply(a.id, nil, core.WithDelivery(
+			fmt.Errorf("remote: answer with serializer %d: %w", e.serializer, core.ErrUnsupported), core.Delivered))
+		return
+	case len(e.data) > c.r.limits.Envelope:
+		a.reply.Reply(a.id, nil, core.WithDelivery(
+			fmt.Errorf("remote: answer: %w", tooLarge(len(e.data), c.r.limits.Envelope)), core.Delivered))
+		return
+	case t.name == typeNil:
+		a.reply.Reply(a.id, nil, nil)
+		return
+	}
+	if err, is := c.r.cfg.Errors.DecodeError(t.name, e.data); is {
+		a.reply.Reply(a.id, nil, err)
+		return
+	}
+	in := newInbound(t.name, e.data)
+	in.From, in.typ, in.recursion = c.peer, t.typ, c.r.limits.Recursion
+	a.reply.Reply(a.id, in, nil)
+}
+
+// refused says that a message did not reach its target: to the asker, or to the log.
+func (c *conn) refused(e *envelope, typ string, err error) {
+	c.r.count("remote.refused")
+	err = undelivered(fmt.Errorf("remote: message for member %s: %w", c.r.cfg.Member, err))
+	if e.requestID != 0 {
+		c.open.Add(1)
+		c.Reply(e.requestID, nil, err)
+		return
+	}
+	if c.r.quiet.allow(c.r.clock.Now()) {
+		c.r.log.LogAttrs(c.r.root, slog.LevelWarn, "remote: message refused",
+			slog.String("member", string(c.peer.Member.ID)), slog.String("type", typ), slog.String("error", err.Error()))
+	}
+}
+
+var _ actor.Encoded = (*Inbound)(nil)

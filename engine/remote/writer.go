@@ -1,0 +1,355 @@
+package remote
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+)
+
+// writer gathers messages into frames, in the order of sending, and writes them to a link. Whoever
+// sends encodes its message straight into the frame; a goroutine of the writer does the writing, so
+// that many asks share one. It knows the asks whose answers are outstanding. Safe for concurrent use.
+type writer struct {
+	limits *Limits
+	frames *sync.Pool // of *outFrame
+	peer   string     // for the texts of errors
+	full   error      // what a send beyond the bounds gets
+	wake   chan struct{}
+	done   func(*outFrame) // written
+
+	mu       sync.Mutex
+	build    builder
+	cur      *outFrame   // under construction; nil: none
+	sealed   []queued    // complete, oldest first
+	msgs     int         // queued, not yet handed to the link
+	bytes    int         // of them
+	seq      uint64      // of the frame under construction
+	sent     uint64      // of the last frame handed to the link
+	inflight int         // frames handed over that the link has not written
+	awake    bool        // the flusher has been told
+	opened   bool        // there is a link
+	ended    error       // why nothing is taken any more
+	leaving  bool        // goodbye was said
+	quiet    []chan bool // closed when all is written
+
+	asks   map[uint64]ask
+	nextID uint64 // of asks whose own ID cannot be used
+}
+
+type queued struct {
+	frame *outFrame
+	seq   uint64
+	msgs  int
+}
+
+// ask is a question whose answer is outstanding.
+type ask struct {
+	reply actor.Replier
+	id    uint64
+	seq   uint64 // of the frame that it went into
+	tick  uint32 // of the Remote, when it was sent
+}
+
+const (
+	// maxInFlight is how many frames a link may hold unwritten: one that is written, one behind it.
+	maxInFlight = 2
+	// keepFrame is the largest buffer of a frame that is used again.
+	keepFrame = 256 << 10
+	// firstFrame is the size of a new buffer.
+	firstFrame = 4 << 10
+	// foreignAsk marks the wire's IDs of asks that are not slots of the local system.
+	foreignAsk = 1 << 63
+)
+
+// sendRetry is what a refused sender is told to wait.
+const sendRetry = 10 * time.Millisecond
+
+func newWriter(l *Limits, frames *sync.Pool, peer, here, there string) *writer {
+	full := fmt.Errorf("remote: send to %s: %d messages or %d bytes wait for the link: %w; send less, or set Limits.QueueMessages and QueueBytes",
+		peer, l.QueueMessages, l.QueueBytes, core.ErrOverloaded)
+	w := &writer{
+		limits: l, frames: frames, peer: peer, wake: make(chan struct{}, 1),
+		full:  core.Retry(undelivered(full), sendRetry),
+		build: builder{limits: l, here: here, there: there},
+		asks:  make(map[uint64]ask),
+	}
+	w.done = w.written
+	return w
+}
+
+// urgency says how far past the bounds of the queue a message may go.
+type urgency int
+
+const (
+	ofUser    urgency = 1 // to the bounds
+	ofRuntime urgency = 2 // answers and system messages: to twice the bounds, then the link ends
+)
+
+// errFlooded ends a link whose peer does not read the answers to its own questions.
+var errFlooded = fmt.Errorf("the peer does not read its answers: %w", core.ErrOverloaded)
+
+// send queues o. An error means that it will not be sent, and carries core.Undelivered; errFlooded
+// means that the link should end.
+func (w *writer) send(o *outgoing, u urgency) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.queue(o, u)
+}
+
+// sendAsk is send for a message whose answer goes to reply. direct says that id may be the one on the
+// wire.
+func (w *writer) sendAsk(o *outgoing, reply actor.Replier, id uint64, direct bool, tick uint32) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.asks) >= w.limits.Asks {
+		return w.full
+	}
+	o.requestID = id
+	if _, taken := w.asks[id]; taken || !direct || id == 0 {
+		o.requestID = w.freeID()
+	}
+	if err := w.queue(o, ofUser); err != nil {
+		return err
+	}
+	w.asks[o.requestID] = ask{reply, id, w.seq, tick}
+	return nil
+}
+
+// freeID is an ID for an ask that has none of its own. The caller holds w.mu.
+func (w *writer) freeID() uint64 {
+	for {
+		w.nextID++
+		id := foreignAsk | w.nextID
+		if _, taken := w.asks[id]; !taken {
+			return id
+		}
+	}
+}
+
+func (w *writer) queue(o *outgoing, u urgency) error {
+	if w.ended != nil {
+		return w.ended
+	}
+	if w.leaving {
+		return w.full
+	}
+	if w.msgs >= int(u)*w.limits.QueueMessages || w.bytes >= int(u)*w.limits.QueueBytes {
+		if u == ofRuntime {
+			return errFlooded
+		}
+		return w.full
+	}
+	if w.cur == nil {
+		w.cur = w.newFrame()
+		w.build.start(w.cur.data[:0])
+		w.seq++
+	}
+	before := len(w.build.buf)
+	if err := w.build.add(o); err != nil {
+		return undelivered(fmt.Errorf("remote: send to %s: %w", w.peer, err))
+	}
+	w.msgs++
+	w.bytes += len(w.build.buf) - before
+	if w.build.full() {
+		w.seal()
+	}
+	w.signal()
+	return nil
+}
+
+func (w *writer) newFrame() *outFrame {
+	f, ok := w.frames.Get().(*outFrame)
+	if !ok {
+		f = &outFrame{data: make([]byte, 0, firstFrame)}
+	}
+	f.done = w.done
+	return f
+}
+
+// seal completes the frame under construction. The caller holds w.mu.
+func (w *writer) seal() {
+	msgs := w.build.count
+	w.cur.data = w.build.finish()
+	w.sealed = append(w.sealed, queued{w.cur, w.seq, msgs})
+	w.cur = nil
+}
+
+// signal tells the flusher that there is something to write. The caller holds w.mu.
+func (w *writer) signal() {
+	if w.awake || !w.opened {
+		return
+	}
+	w.awake = true
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// open lets the flusher begin.
+func (w *writer) open() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.opened = true
+	w.signal()
+}
+
+// take is the next frame to write, or nil: there is none, or the link has enough. While a frame is
+// being written, what comes is gathered.
+func (w *writer) take() *outFrame {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended == nil && (w.inflight < 1 || w.inflight < maxInFlight && len(w.sealed) > 0) {
+		if len(w.sealed) == 0 && w.cur != nil && w.build.count > 0 {
+			w.seal()
+		}
+		if len(w.sealed) > 0 {
+			q := w.sealed[0]
+			w.sealed[0] = queued{}
+			w.sealed = w.sealed[1:]
+			w.msgs -= q.msgs
+			w.bytes -= max(len(q.frame.data)-frameHead, 0)
+			w.sent = q.seq
+			w.inflight++
+			return q.frame
+		}
+	}
+	w.awake = false
+	return nil
+}
+
+// written is called by the link for each frame that it is done with.
+func (w *writer) written(f *outFrame) {
+	if cap(f.data) <= keepFrame && cap(f.data) >= firstFrame {
+		w.frames.Put(f)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.inflight--
+	if len(w.sealed) > 0 || w.cur != nil && w.build.count > 0 {
+		w.signal()
+		return
+	}
+	if w.inflight == 0 {
+		w.tellQuiet()
+	}
+}
+
+func (w *writer) tellQuiet() {
+	for _, c := range w.quiet {
+		close(c)
+	}
+	w.quiet = nil
+}
+
+// drained returns a channel that is closed when all that was queued has been written, or lost.
+func (w *writer) drained() <-chan bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := make(chan bool)
+	w.quiet = append(w.quiet, c)
+	if w.ended != nil || w.inflight == 0 && len(w.sealed) == 0 && w.cur == nil {
+		w.tellQuiet()
+	}
+	return c
+}
+
+// flush writes what is queued to l until done is closed or l fails.
+func (w *writer) flush(l link, done <-chan struct{}) error {
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-w.wake:
+		}
+		for {
+			runtime.Gosched() // who is about to send as well shares the write
+			f := w.take()
+			if f == nil {
+				break
+			}
+			if err := l.append(f); err != nil {
+				return err
+			}
+			if err := l.flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// answered takes the ask that an answer is for; false: none is outstanding.
+func (w *writer) answered(id uint64) (ask, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a, ok := w.asks[id]
+	if ok {
+		delete(w.asks, id)
+	}
+	return a, ok
+}
+
+// lost is what a link left behind at its end.
+type lost struct {
+	asks   []ask // sent tells which
+	sent   uint64
+	frames []*outFrame // that were never handed to the link
+}
+
+// end makes all later sends fail with err, and gives what is unfinished. Only the first call does.
+func (w *writer) end(err error) (lost, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended != nil {
+		return lost{}, false
+	}
+	if w.cur != nil && w.build.count > 0 {
+		w.seal()
+	}
+	w.ended = undelivered(err)
+	out := lost{sent: w.sent, asks: make([]ask, 0, len(w.asks))}
+	for _, a := range w.asks {
+		out.asks = append(out.asks, a)
+	}
+	for _, q := range w.sealed {
+		out.frames = append(out.frames, q.frame)
+	}
+	w.asks, w.sealed, w.msgs, w.bytes = nil, nil, 0, 0
+	w.tellQuiet()
+	return out, true
+}
+
+// expired takes the asks that were sent age ticks ago or more.
+func (w *writer) expired(tick, age uint32) []ask {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []ask
+	for id, a := range w.asks {
+		if tick-a.tick >= age {
+			out = append(out, a)
+			delete(w.asks, id)
+		}
+	}
+	return out
+}
+
+// goodbye queues a DisconnectRequest behind everything else and takes nothing more.
+func (w *writer) goodbye(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended != nil || w.leaving {
+		return
+	}
+	if w.cur != nil && w.build.count > 0 {
+		w.seal()
+	}
+	w.leaving = true
+	w.full = undelivered(err)
+	w.seq++
+	w.sealed = append(w.sealed, queued{&outFrame{data: append(make([]byte, 0, firstFrame), frameDisconnect[:]...), done: w.done}, w.seq, 0})
+	w.signal()
+}
