@@ -43,6 +43,15 @@ func (a Ask) ID() uint64 { return a.id }
 // Wait waits for the answer or the end of ctx, whose error it then returns; answers that come later are
 // dropped. It releases the slot. An answer in wire form is decoded here.
 func (a Ask) Wait(ctx context.Context) (any, error) {
+	msg, err := a.WaitRaw(ctx)
+	if enc, ok := msg.(Encoded); ok {
+		return decodeAnswer(enc)
+	}
+	return msg, err
+}
+
+// WaitRaw is Wait that leaves an answer in wire form as it is.
+func (a Ask) WaitRaw(ctx context.Context) (any, error) {
 	if a.slot == nil {
 		return nil, errAsksExhausted
 	}
@@ -64,9 +73,6 @@ func (a Ask) Wait(ctx context.Context) (any, error) {
 	a.sys.answers.Release(a.slot)
 	if err != nil {
 		return nil, err
-	}
-	if enc, ok := msg.(Encoded); ok {
-		return decodeAnswer(enc)
 	}
 	return msg, nil
 }

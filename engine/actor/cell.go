@@ -24,20 +24,19 @@ const (
 // cell is the runtime of one actor: its intake, which any goroutine may use, and its turn, which one
 // goroutine has at a time. Everything that few actors need is in more.
 type cell struct {
-	ref   Ref // what others hold; its cell is this one
-	sys   *System
-	props *Props
-	box   mailbox
-	dead  atomic.Bool  // after the Stopped turn; set under box.mu
-	woken atomic.Int64 // when the cell was woken, for Observer.MailboxWait only
+	ref     Ref // what others hold; its cell is this one
+	props   *Props
+	box     mailbox
+	waiters *waiter     // who waits for the end; under box.mu
+	dead    atomic.Bool // after the Stopped turn; set under box.mu
 
 	// From here on the turn's own.
 	phase   phase
 	parent  *cell
+	ready   *cell // the next in the dispatcher's queue, under its lock
 	actor   Actor // also read by gates, under box.mu
 	current *chunk
 	begun   uint32 // messages given to the actor, as box.done will say
-	begunB  int64
 	ctx     Context
 	more    *more
 }
@@ -48,7 +47,6 @@ type more struct {
 	childSeq    uint64
 	watchers    []*Ref
 	watching    map[pidKey]*Ref
-	waiters     []chan struct{}
 	behaviors   []ReceiveFunc
 	receive     ReceiveFunc // the chain of Props.Receive
 	stash       []item
@@ -95,7 +93,7 @@ func (c *cell) turn(w *worker) (again bool) {
 }
 
 func (c *cell) work(w *worker) bool {
-	if c.sys.observer.MailboxWait != nil {
+	if c.ref.sys.observer.MailboxWait != nil {
 		c.observeWait()
 	}
 	var start int64
@@ -113,10 +111,13 @@ func (c *cell) work(w *worker) bool {
 			return false
 		}
 		if it != nil {
+			if n > 1 && w.next.Load() != nil {
+				w.flush() // this turn goes on: another worker may have it
+			}
 			c.handle(it)
 		}
 		if n%turnCheck == 0 {
-			now := c.sys.clock.Now().UnixNano()
+			now := c.ref.sys.clock.Now().UnixNano()
 			if start == 0 {
 				start = now
 			} else if now-start > turnTime {
@@ -139,7 +140,10 @@ func (c *cell) attend(w *worker) (asleep bool) {
 		c.tellSupervisor()
 	}
 	for {
-		msg := c.box.popControl()
+		msg, stop := c.box.popControl()
+		if stop {
+			c.beginStop()
+		}
 		if msg == nil {
 			break
 		}
@@ -178,7 +182,7 @@ func (c *cell) next(w *worker) (it *item, asleep bool) {
 	if ch != nil || c.begun != c.box.done.Load() {
 		c.publish()
 	}
-	one, many, asleep := c.box.refill(&w.item, ch, &c.sys.chunks)
+	one, many, asleep := c.box.refill(&w.item, ch, &c.ref.sys.chunks)
 	if many != nil {
 		c.current = many
 		many.head++
@@ -195,17 +199,16 @@ func (c *cell) next(w *worker) (it *item, asleep bool) {
 // count keeps the books of the mailbox, so that senders know how much room there is.
 func (c *cell) count(it *item, last bool) {
 	c.begun++
-	c.begunB += int64(it.size)
-	if last || it.size > 0 || c.box.limit < exactBelow || c.begun%countStep == 0 {
+	if it.size > 0 {
+		c.box.doneB.Add(int64(it.size))
+	}
+	if last || c.box.limit < exactBelow || c.begun%countStep == 0 {
 		c.publish()
 	}
 }
 
 func (c *cell) publish() {
 	c.box.done.Store(c.begun)
-	if c.begunB != c.box.doneB.Load() {
-		c.box.doneB.Store(c.begunB)
-	}
 	if c.box.kind == Blocking {
 		c.box.giveRoom()
 	}
@@ -272,7 +275,7 @@ func (c *cell) decode(it *item, enc Encoded) bool {
 		it.env.Reply.Reply(it.env.ReplyID, nil, err)
 		return false
 	}
-	c.sys.log.Warn("actor: message dropped", "actor", c.ref.id, "error", err)
+	c.ref.sys.log.Warn("actor: message dropped", "actor", c.ref.id, "error", err)
 	return false
 }
 
@@ -301,7 +304,7 @@ func (c *cell) crashed(value any) {
 			env.Reply.Reply(env.ReplyID, nil, err)
 		}
 	}
-	c.sys.panicked(&c.ref, err)
+	c.ref.sys.panicked(&c.ref, err)
 	c.fail(err, msg)
 }
 
@@ -322,7 +325,7 @@ func (c *cell) lifecycle(msg any) (err *PanicError) {
 			v = "the handler ended its goroutine (runtime.Goexit)"
 		}
 		err = &PanicError{Value: v, Stack: debug.Stack()}
-		c.sys.panicked(&c.ref, err)
+		c.ref.sys.panicked(&c.ref, err)
 	}()
 	c.ctx.item = &c.ctx.worker.item // free: no message is in hand while the phase changes
 	*c.ctx.item = item{env: Envelope{Message: msg}}
@@ -333,8 +336,8 @@ func (c *cell) lifecycle(msg any) (err *PanicError) {
 }
 
 func (c *cell) observeWait() {
-	if since := c.woken.Swap(0); since != 0 {
-		waited := time.Duration(c.sys.clock.Now().UnixNano() - since)
-		c.sys.protect(&c.ref, "Observer.MailboxWait", func() { c.sys.observer.MailboxWait(&c.ref, waited) })
+	if since := c.box.wokenAt(); since != 0 {
+		waited := time.Duration(c.ref.sys.clock.Now().UnixNano() - since)
+		c.ref.sys.protect(&c.ref, "Observer.MailboxWait", func() { c.ref.sys.observer.MailboxWait(&c.ref, waited) })
 	}
 }

@@ -23,7 +23,7 @@ type Context struct {
 func (c *Context) Self() *Ref { return &c.cell.ref }
 
 // System is the system that this actor belongs to.
-func (c *Context) System() *System { return c.cell.sys }
+func (c *Context) System() *System { return c.cell.ref.sys }
 
 // Parent is the actor that spawned this one; nil for one without.
 func (c *Context) Parent() *Ref {
@@ -46,7 +46,7 @@ func (c *Context) Children() []*Ref {
 }
 
 // Logger is the system's, with this actor's name.
-func (c *Context) Logger() *slog.Logger { return c.cell.sys.log.With("actor", c.cell.ref.id) }
+func (c *Context) Logger() *slog.Logger { return c.cell.ref.sys.log.With("actor", c.cell.ref.id) }
 
 // Message is the message in hand.
 func (c *Context) Message() any { return c.item.env.Message }
@@ -124,15 +124,15 @@ func (c *Context) Forward(to *Ref) error {
 func (c *Context) Ask(ctx context.Context, to *Ref, msg any) (any, error) {
 	if len(c.cell.props.Send) > 0 {
 		c.flush()
-		a := c.cell.sys.NewAsk()
-		if err := c.Send(to, Envelope{Message: msg, Sender: c.Self(), Reply: c.cell.sys, ReplyID: a.ID()}); err != nil {
+		a := c.cell.ref.sys.NewAsk()
+		if err := c.Send(to, Envelope{Message: msg, Sender: c.Self(), Reply: c.cell.ref.sys, ReplyID: a.ID()}); err != nil {
 			a.Cancel()
 			return nil, err
 		}
 		c.flush()
 		return a.Wait(ctx)
 	}
-	return c.cell.sys.ask(ctx, to, Envelope{Message: msg, Sender: c.Self()}, c.worker)
+	return c.cell.ref.sys.ask(ctx, to, Envelope{Message: msg, Sender: c.Self()}, c.worker)
 }
 
 func (c *Context) flush() {
@@ -143,7 +143,7 @@ func (c *Context) flush() {
 
 // RequestFuture sends msg and gives a Future of the answer, which fails after d if that is positive.
 func (c *Context) RequestFuture(to *Ref, msg any, d time.Duration) *Future {
-	return c.cell.sys.request(to, Envelope{Message: msg, Sender: c.Self()}, d, c.worker)
+	return c.cell.ref.sys.request(to, Envelope{Message: msg, Sender: c.Self()}, d, c.worker)
 }
 
 // ReenterAfter runs f as a turn of this actor when fut is settled: then Message, Sender and Respond are
@@ -158,7 +158,7 @@ func (c *Context) ReenterAfter(fut *Future, f func(c *Context, msg any, err erro
 	fut.onSettled(func(msg any, err error) {
 		tc.run = func(c *Context) { f(c, msg, err) }
 		if it := (item{kind: itemCall, env: Envelope{Message: tc}}); !cell.postUrgent(it) {
-			cell.sys.discard(cell, &it)
+			cell.ref.sys.discard(cell, &it)
 		}
 	})
 }
@@ -189,7 +189,7 @@ func (c *Context) spawn(name string, p *Props) (*Ref, error) {
 		m.childSeq++
 		name = fmt.Sprintf("$%d", m.childSeq)
 	}
-	ref, err := c.cell.sys.spawn(c.cell.ref.id+"/"+name, p, nil, c.cell)
+	ref, err := c.cell.ref.sys.spawn(c.cell.ref.id+"/"+name, p, nil, c.cell)
 	if err != nil {
 		return nil, err
 	}

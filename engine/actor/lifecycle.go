@@ -11,14 +11,10 @@ import (
 // control handles one message of the runtime.
 func (c *cell) control(msg any) {
 	switch m := msg.(type) {
-	case *Stop:
-		c.beginStop()
 	case *Watch:
 		c.watched(m.Watcher)
 	case *Unwatch:
 		c.unwatched(m.Watcher)
-	case waiter:
-		c.wait(m)
 	case *childEnded:
 		c.childEnded(m.child)
 	case *childFailed:
@@ -62,7 +58,7 @@ func (c *cell) start() {
 	}
 	c.phase = live // a panic from here on finds an actor
 	if again {
-		c.more.begunAt = c.sys.clock.Now().UnixNano()
+		c.more.begunAt = c.ref.sys.clock.Now().UnixNano()
 	}
 	c.setReceive()
 	c.ctx.item = &c.ctx.worker.item
@@ -113,10 +109,10 @@ func (c *cell) drop() {
 		held = append(held, ch.items[ch.head:ch.tail]...)
 		clear(ch.items[:ch.tail])
 		c.current = nil
-		c.sys.chunks.put(ch)
+		c.ref.sys.chunks.put(ch)
 	}
 	for _, it := range append(held, left...) {
-		c.sys.discard(c, &it)
+		c.ref.sys.discard(c, &it)
 	}
 }
 
@@ -126,7 +122,7 @@ func (c *cell) stopChildren() {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.more.children)) {
-		c.more.children[name].postControl(stopMessage)
+		c.more.children[name].askStop()
 	}
 }
 
@@ -168,47 +164,49 @@ func (c *cell) end() {
 	c.phase = gone
 	c.cancelTimers() // those that Stopping and Stopped made
 	a := c.actor
-	c.sys.registry.remove(c.ref.id, c)
+	c.ref.sys.registry.remove(c.ref.id, c)
 	c.box.mu.Lock()
 	c.dead.Store(true)
 	c.actor = nil
+	waiters := c.waiters
+	c.waiters = nil
 	c.box.mu.Unlock()
 	for { // what came between the last look and now
-		msg := c.box.popControl()
+		msg, _ := c.box.popControl()
 		if msg == nil {
 			break
 		}
-		switch m := msg.(type) {
-		case *Watch:
+		if m, ok := msg.(*Watch); ok {
 			c.watched(m.Watcher)
-		case waiter:
-			c.wait(m)
 		}
 	}
 	if c.props.Closed != nil {
-		c.sys.protect(&c.ref, "Props.Closed", func() { c.props.Closed(a) })
+		c.ref.sys.protect(&c.ref, "Props.Closed", func() { c.props.Closed(a) })
 	}
 	m := c.more
 	c.more = nil
-	c.sys.ended(c)
+	c.ref.sys.ended(c)
 	if m != nil {
 		c.tellEnded(m)
 	}
 	if p := c.parent; p != nil {
 		p.postControl(&childEnded{c})
 	}
+	for w := waiters; w != nil; {
+		after := w.next
+		w.next = nil
+		w.done <- struct{}{} // from here on it is somebody else's
+		w = after
+	}
 }
 
 func (c *cell) tellEnded(m *more) {
 	why := &Terminated{Who: c.ref.PID(), Why: TerminatedStopped}
 	for _, w := range m.watchers {
-		c.sys.tellTerminated(w, why)
+		c.ref.sys.tellTerminated(w, why)
 	}
 	for _, target := range m.watching {
-		c.sys.unwatch(target, &c.ref)
-	}
-	for _, ch := range m.waiters {
-		close(ch)
+		c.ref.sys.unwatch(target, &c.ref)
 	}
 }
 
@@ -227,8 +225,8 @@ func (c *cell) finishRestart() {
 	m.incarnation++
 	c.phase = born
 	c.box.suspend(false)
-	if f := c.sys.observer.Restarted; f != nil {
-		c.sys.protect(&c.ref, "Observer.Restarted", func() { f(&c.ref) })
+	if f := c.ref.sys.observer.Restarted; f != nil {
+		c.ref.sys.protect(&c.ref, "Observer.Restarted", func() { f(&c.ref) })
 	}
 }
 
@@ -238,7 +236,18 @@ func (c *cell) postControl(msg any) bool {
 	case isClosed:
 		return false
 	case takenWake:
-		c.sys.dispatch.schedule(c, nil)
+		c.ref.sys.dispatch.schedule(c, nil)
+	}
+	return true
+}
+
+// askStop asks for a Stop from any goroutine. False: the cell is dead.
+func (c *cell) askStop() bool {
+	switch c.box.askStop(&c.dead) {
+	case isClosed:
+		return false
+	case takenWake:
+		c.ref.sys.dispatch.schedule(c, nil)
 	}
 	return true
 }
@@ -249,7 +258,7 @@ func (c *cell) postUrgent(it item) bool {
 	case isClosed:
 		return false
 	case takenWake:
-		c.sys.dispatch.schedule(c, nil)
+		c.ref.sys.dispatch.schedule(c, nil)
 	}
 	return true
 }

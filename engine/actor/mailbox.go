@@ -52,6 +52,7 @@ type mailbox struct {
 	suspended bool // failed: only control messages are handled
 	closed    bool // takes nothing any more
 	hasFirst  bool // first is in use
+	stop      bool // a Stop came that the turn has not seen; alert is set with it
 	kind      MailboxKind
 	special   bool        // closed, refusing, or not simply Bounded or Unbounded: the slow way
 	alert     atomic.Bool // something is in side; set under mu, looked at without
@@ -59,14 +60,12 @@ type mailbox struct {
 	limit  uint32        // messages
 	pushed uint32        // messages ever taken in; wraps
 	done   atomic.Uint32 // messages ever given to the actor; written by the turn alone
-	limitB int64         // bytes
 	bytes  int64         // ever taken in
 	doneB  atomic.Int64  // ever given to the actor; written by the turn alone
 
 	first item // the one waiting message of a mailbox that was empty: no chunk for it
 	head  *chunk
 	tail  *chunk
-	spare *chunk // emptied by the consumer, to be filled next
 	side  *side
 }
 
@@ -77,6 +76,7 @@ type side struct {
 	refuse  error         // set by Context.Refuse
 	room    chan struct{} // closed when a Blocking mailbox gains room
 	queue   *ordered      // of DropOldest and Priority
+	woken   int64         // when the cell was woken, for Observer.MailboxWait
 }
 
 // outcome is what became of a message at a mailbox.
@@ -91,22 +91,27 @@ const (
 )
 
 func (m *mailbox) init(cfg *MailboxConfig) {
-	m.kind, m.limit, m.limitB = cfg.Kind, uint32(cfg.Size), cfg.Bytes
+	m.kind, m.limit = cfg.Kind, uint32(cfg.Size)
 	if m.limit == 0 {
 		m.limit = DefaultMailboxSize
 	}
-	switch {
-	case cfg.Bytes == 0:
-		m.limitB = DefaultMailboxBytes
-	case cfg.Bytes < 0:
-		m.limitB = 1<<63 - 1
-	}
 	switch m.kind {
 	case Unbounded:
-		m.limit, m.limitB = 1<<31, 1<<63-1
+		m.limit = 1 << 31
 	case Blocking, DropOldest, Priority:
 		m.special = true
 	}
+}
+
+// bytes is the bound in bytes.
+func (cfg *MailboxConfig) bytes() int64 {
+	switch {
+	case cfg.Bytes < 0 || cfg.Kind == Unbounded:
+		return 1<<63 - 1
+	case cfg.Bytes == 0:
+		return DefaultMailboxBytes
+	}
+	return cfg.Bytes
 }
 
 func (m *mailbox) sides() *side {
@@ -125,7 +130,7 @@ func (m *mailbox) held() int64 { return m.bytes - m.doneB.Load() }
 
 // full reports whether a message of size more does not fit. One that alone is larger than the bound
 // fits an empty mailbox: whoever made it has bounded it.
-func (m *mailbox) full(size uint32) bool {
+func (m *mailbox) full(size uint32, cfg *MailboxConfig) bool {
 	if m.waiting() >= m.limit {
 		return true
 	}
@@ -133,7 +138,7 @@ func (m *mailbox) full(size uint32) bool {
 		return false
 	}
 	held := m.held()
-	return held > 0 && held+int64(size) > m.limitB
+	return held > 0 && held+int64(size) > cfg.bytes()
 }
 
 // wake reports whether the caller has to schedule the cell, and marks it scheduled.
@@ -146,14 +151,14 @@ func (m *mailbox) wake() outcome {
 }
 
 // push queues a user message of this priority. pool lends chunks.
-func (m *mailbox) push(e *Envelope, size uint32, rank int, pool *chunkPool) outcome {
+func (m *mailbox) push(e *Envelope, size uint32, rank int, cfg *MailboxConfig, pool *chunkPool) outcome {
 	m.mu.Lock()
 	if m.special {
-		o := m.pushSpecial(e, size, rank, pool)
+		o := m.pushSpecial(e, size, rank, cfg, pool)
 		m.mu.Unlock()
 		return o
 	}
-	if m.full(size) {
+	if m.full(size, cfg) {
 		m.mu.Unlock()
 		return isFull
 	}
@@ -180,10 +185,7 @@ func (m *mailbox) append(e *Envelope, size uint32, kind itemKind, pool *chunkPoo
 }
 
 func (m *mailbox) grow(pool *chunkPool) *chunk {
-	ch := m.spare
-	if m.spare = nil; ch == nil {
-		ch = pool.get(m.tail != nil)
-	}
+	ch := pool.get(m.tail != nil)
 	if m.tail == nil {
 		m.head = ch
 	} else {
@@ -194,14 +196,14 @@ func (m *mailbox) grow(pool *chunkPool) *chunk {
 }
 
 // pushSpecial is push for mailboxes that are closed, refuse, or are of a kind with rules of its own.
-func (m *mailbox) pushSpecial(e *Envelope, size uint32, rank int, pool *chunkPool) outcome {
+func (m *mailbox) pushSpecial(e *Envelope, size uint32, rank int, cfg *MailboxConfig, pool *chunkPool) outcome {
 	if m.closed {
 		return isClosed
 	}
 	if m.side != nil && m.side.refuse != nil {
 		return isRefused
 	}
-	if m.kind != DropOldest && m.full(size) {
+	if m.kind != DropOldest && m.full(size, cfg) {
 		return isFull
 	}
 	if m.kind == DropOldest || m.kind == Priority {
@@ -223,13 +225,13 @@ func (m *mailbox) order() *ordered {
 }
 
 // dropped takes the oldest message out of a DropOldest mailbox that holds more than it may.
-func (m *mailbox) dropped() (it item, ok bool) {
+func (m *mailbox) dropped(cfg *MailboxConfig) (it item, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.kind != DropOldest || m.side == nil || m.side.queue.len() == 0 {
 		return item{}, false
 	}
-	if m.waiting() <= m.limit && (m.held() <= m.limitB || m.side.queue.len() == 1) {
+	if m.waiting() <= m.limit && (m.held() <= cfg.bytes() || m.side.queue.len() == 1) {
 		return item{}, false
 	}
 	if it, ok = m.side.queue.popUser(); !ok {
@@ -286,19 +288,37 @@ func (m *mailbox) pushControl(msg any, dead *atomic.Bool) outcome {
 	return takenWake
 }
 
-func (m *mailbox) popControl() any {
+// askStop notes a Stop.
+func (m *mailbox) askStop(dead *atomic.Bool) outcome {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.side == nil || len(m.side.control) == 0 {
-		return nil
+	if dead.Load() {
+		return isClosed
 	}
-	msg := m.side.control[0]
-	m.side.control[0] = nil
-	if m.side.control = m.side.control[1:]; len(m.side.control) == 0 {
-		m.side.control = nil
-		m.calm()
+	m.stop = true
+	m.alert.Store(true)
+	if m.scheduled {
+		return taken
 	}
-	return msg
+	m.scheduled = true
+	return takenWake
+}
+
+// popControl gives the next message of the runtime; nil: there is none. stop: a Stop came, told last.
+func (m *mailbox) popControl() (msg any, stop bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.side != nil && len(m.side.control) > 0 {
+		msg = m.side.control[0]
+		m.side.control[0] = nil
+		if m.side.control = m.side.control[1:]; len(m.side.control) == 0 {
+			m.side.control = nil
+		}
+	} else {
+		stop, m.stop = m.stop, false
+	}
+	m.calm()
+	return msg, stop
 }
 
 func (m *mailbox) popUrgent() (item, bool) {
@@ -311,14 +331,14 @@ func (m *mailbox) popUrgent() (item, bool) {
 	m.side.urgent[0] = item{}
 	if m.side.urgent = m.side.urgent[1:]; len(m.side.urgent) == 0 {
 		m.side.urgent = nil
-		m.calm()
 	}
+	m.calm()
 	return it, true
 }
 
 // calm takes the alert back when nothing is in side; mu is held.
 func (m *mailbox) calm() {
-	if len(m.side.control) == 0 && len(m.side.urgent) == 0 {
+	if !m.stop && (m.side == nil || len(m.side.control) == 0 && len(m.side.urgent) == 0) {
 		m.alert.Store(false)
 	}
 }
@@ -348,21 +368,8 @@ func (m *mailbox) refill(into *item, used *chunk, pool *chunkPool) (one *item, m
 		m.scheduled = false
 		parked = true
 	}
-	var back, old *chunk
-	if used != nil {
-		if parked || m.spare != nil {
-			back = used
-		} else {
-			used.next, used.head, used.tail = nil, 0, 0
-			m.spare = used
-		}
-	}
-	if parked {
-		old, m.spare = m.spare, nil
-	}
 	m.mu.Unlock()
-	pool.put(back)
-	pool.put(old)
+	pool.put(used)
 	return one, many, parked
 }
 
@@ -370,7 +377,7 @@ func (m *mailbox) refill(into *item, used *chunk, pool *chunkPool) (one *item, m
 func (m *mailbox) sleepSuspended() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.side != nil && len(m.side.control) > 0 {
+	if m.stop || m.side != nil && len(m.side.control) > 0 {
 		return false
 	}
 	m.scheduled = false
@@ -408,7 +415,7 @@ func (m *mailbox) close() []item {
 	for ch := m.head; ch != nil; ch = ch.next {
 		out = append(out, ch.items[ch.head:ch.tail]...)
 	}
-	m.head, m.tail, m.spare = nil, nil, nil
+	m.head, m.tail = nil, nil
 	return out
 }
 
@@ -430,10 +437,10 @@ func (m *mailbox) empty() bool {
 
 // awaitRoom gives a channel that is closed when a Blocking mailbox gains room or is closed; nil when it
 // has room already.
-func (m *mailbox) awaitRoom() <-chan struct{} {
+func (m *mailbox) awaitRoom(cfg *MailboxConfig) <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed || m.waiting() < m.limit && m.held() <= m.limitB {
+	if m.closed || m.waiting() < m.limit && m.held() < cfg.bytes() {
 		return nil
 	}
 	s := m.sides()
@@ -459,4 +466,23 @@ func (m *mailbox) refuse(err error) {
 	defer m.mu.Unlock()
 	m.sides().refuse = err
 	m.special = true
+}
+
+// noteWoken keeps the time at which the cell was woken.
+func (m *mailbox) noteWoken(now int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sides().woken = now
+}
+
+// wokenAt takes that time; 0: it was not kept.
+func (m *mailbox) wokenAt() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.side == nil {
+		return 0
+	}
+	t := m.side.woken
+	m.side.woken = 0
+	return t
 }

@@ -13,21 +13,34 @@ type noWaitContext struct{ context.Context }
 
 // post queues e the fast way. False: not queued, see sendSlowly for why.
 func (c *cell) post(e *Envelope, w *worker) bool {
-	if c.props.Gate != nil || c.box.kind > Blocking {
+	return c.props.Gate == nil && c.postUngated(e, w)
+}
+
+func (c *cell) postUngated(e *Envelope, w *worker) bool {
+	if c.box.kind > Blocking {
 		return false
 	}
 	var size uint32
 	if s, ok := e.Message.(Sizer); ok {
 		size = clampSize(s.Size())
 	}
-	switch c.box.push(e, size, 0, &c.sys.chunks) {
+	switch c.box.push(e, size, 0, &c.props.Mailbox, &c.ref.sys.chunks) {
 	case taken:
 		return true
 	case takenWake:
-		c.sys.dispatch.schedule(c, w)
+		c.woken(w)
 		return true
 	}
 	return false
+}
+
+// woken schedules the cell for the user message that came first.
+func (c *cell) woken(w *worker) {
+	s := c.ref.sys
+	if s.observer.MailboxWait != nil {
+		c.box.noteWoken(s.clock.Now().UnixNano())
+	}
+	s.dispatch.schedule(c, w)
 }
 
 func clampSize(n int) uint32 { return uint32(min(max(n, 0), 1<<31)) }
@@ -44,21 +57,21 @@ func (c *cell) sendSlowly(ctx context.Context, e Envelope, w *worker, now bool) 
 		size = clampSize(s.Size())
 	}
 	if c.box.kind == Priority {
-		if err := c.sys.protect(&c.ref, "MailboxConfig.Priority", func() { rank = c.props.Mailbox.Priority(e.Message) }); err != nil {
+		if err := c.ref.sys.protect(&c.ref, "MailboxConfig.Priority", func() { rank = c.props.Mailbox.Priority(e.Message) }); err != nil {
 			return err
 		}
 	}
 	for {
-		switch c.box.push(&e, size, rank, &c.sys.chunks) {
+		switch c.box.push(&e, size, rank, &c.props.Mailbox, &c.ref.sys.chunks) {
 		case takenWake:
-			c.sys.dispatch.schedule(c, w)
+			c.woken(w)
 			c.dropOldest()
 			return nil
 		case taken:
 			c.dropOldest()
 			return nil
 		case isClosed:
-			return c.sys.deadLetter(c.ref.PID(), &e)
+			return c.ref.sys.deadLetter(c.ref.PID(), &e)
 		case isRefused:
 			return c.refused()
 		case isFull:
@@ -85,7 +98,7 @@ func (c *cell) gate(e *Envelope) (took bool, err error) {
 	if !open || a == nil {
 		return false, nil
 	}
-	lent, _ := c.sys.envelopes.Get().(*Envelope)
+	lent, _ := c.ref.sys.envelopes.Get().(*Envelope)
 	if lent == nil {
 		lent = new(Envelope)
 	}
@@ -95,7 +108,7 @@ func (c *cell) gate(e *Envelope) (took bool, err error) {
 			took, err = true, core.WithDelivery(&PanicError{Value: v}, core.Undelivered)
 		}
 		*e, *lent = *lent, Envelope{}
-		c.sys.envelopes.Put(lent)
+		c.ref.sys.envelopes.Put(lent)
 	}()
 	took, err = c.props.Gate(a, lent)
 	return took || err != nil, err
@@ -107,7 +120,7 @@ func (c *cell) overloaded() error {
 	e := &OverloadError{Target: c.ref.PID(), Messages: int(c.box.waiting()), Bytes: c.box.held()}
 	c.box.mu.Unlock()
 	err := core.Retry(e, overloadRetry)
-	c.sys.rejected(&c.ref, err)
+	c.ref.sys.rejected(&c.ref, err)
 	return err
 }
 
@@ -116,7 +129,7 @@ func (c *cell) refused() error {
 	c.box.mu.Lock()
 	err := c.box.side.refuse
 	c.box.mu.Unlock()
-	c.sys.rejected(&c.ref, err)
+	c.ref.sys.rejected(&c.ref, err)
 	return err
 }
 
@@ -126,7 +139,7 @@ func (c *cell) dropOldest() {
 		return
 	}
 	for {
-		it, ok := c.box.dropped()
+		it, ok := c.box.dropped(&c.props.Mailbox)
 		if !ok {
 			return
 		}
@@ -139,7 +152,7 @@ func (c *cell) dropOldest() {
 
 // waitForRoom waits until a Blocking mailbox has room, is closed, or ctx ends.
 func (c *cell) waitForRoom(ctx context.Context) error {
-	room := c.box.awaitRoom()
+	room := c.box.awaitRoom(&c.props.Mailbox)
 	if room == nil {
 		return nil
 	}

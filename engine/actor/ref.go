@@ -49,6 +49,15 @@ func (r *Ref) Tell(msg any) error { return r.Send(Envelope{Message: msg}) }
 // on. Send never blocks, except for room in a mailbox of kind Blocking.
 func (r *Ref) Send(e Envelope) error { return r.send(nil, &e, nil) }
 
+// SendUngated is Send for those who have asked Props.Gate themselves: a mailbox that takes e does so
+// without asking it again.
+func (r *Ref) SendUngated(e Envelope) error {
+	if c := r.cell.Load(); c != nil && c.postUngated(&e, nil) {
+		return nil
+	}
+	return r.sendSlowly(nil, e, nil)
+}
+
 // SendContext is Send that waits for room in a Blocking mailbox no longer than ctx.
 func (r *Ref) SendContext(ctx context.Context, e Envelope) error { return r.send(ctx, &e, nil) }
 

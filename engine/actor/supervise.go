@@ -217,7 +217,7 @@ func (c *cell) fail(err error, msg any) {
 		return
 	}
 	m := c.extra()
-	now := c.sys.clock.Now()
+	now := c.ref.sys.clock.Now()
 	var up time.Duration
 	if m.begunAt != 0 {
 		up = time.Duration(now.UnixNano() - m.begunAt)
@@ -234,7 +234,7 @@ func (c *cell) fail(err error, msg any) {
 // tellSupervisor asks the parent, or the guardian of an actor without one, for a verdict.
 func (c *cell) tellSupervisor() {
 	m := c.more
-	f := Failure{Child: &c.ref, Err: m.crash.err, Message: m.crash.msg, Now: c.sys.clock.Now(), History: append([]Crash(nil), m.history...)}
+	f := Failure{Child: &c.ref, Err: m.crash.err, Message: m.crash.msg, Now: c.ref.sys.clock.Now(), History: append([]Crash(nil), m.history...)}
 	m.crash = nil
 	c.phase = judged
 	if c.parent != nil {
@@ -247,9 +247,9 @@ func (c *cell) tellSupervisor() {
 	if s == nil {
 		s = c.props.Supervisor
 	}
-	v := c.sys.decide(s, &f)
+	v := c.ref.sys.decide(s, &f)
 	if v.Directive == Escalate {
-		c.sys.log.Error("actor: failure escalated above the top: the actor is stopped", "actor", c.ref.id, "error", f.Err)
+		c.ref.sys.log.Error("actor: failure escalated above the top: the actor is stopped", "actor", c.ref.id, "error", f.Err)
 		v.Directive = Halt
 	}
 	c.apply(verdict(v))
@@ -265,7 +265,7 @@ func (c *cell) superviseChild(m *childFailed) {
 	if own, ok := c.actor.(Strategy); ok {
 		s = own
 	}
-	v := c.sys.decide(s, &m.failure)
+	v := c.ref.sys.decide(s, &m.failure)
 	if v.Directive == Escalate {
 		if c.phase == live || c.phase == leaving {
 			c.fail(&EscalatedError{Child: m.failure.Child, Err: m.failure.Err}, m.failure.Message)
@@ -290,7 +290,7 @@ func (c *cell) apply(v verdict) {
 	case v.Directive == Resume:
 		c.resume()
 	case v.Directive == Restart && c.phase != born:
-		c.sys.log.Warn("actor: restart", "actor", c.ref.id, "after", v.After)
+		c.ref.sys.log.Warn("actor: restart", "actor", c.ref.id, "after", v.After)
 		if v.After <= 0 {
 			c.restart()
 			return
@@ -299,7 +299,7 @@ func (c *cell) apply(v verdict) {
 		c.box.suspend(true)
 		m := c.extra()
 		now := restartNow{m.incarnation}
-		m.unjudge = c.sys.clock.AfterFunc(v.After, func() { c.postControl(now) })
+		m.unjudge = c.ref.sys.clock.AfterFunc(v.After, func() { c.postControl(now) })
 	}
 }
 

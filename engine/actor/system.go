@@ -44,7 +44,8 @@ type System struct {
 	goroutines *group.Group
 	answers    slab.Slab[answer]
 	chunks     chunkPool
-	envelopes  sync.Pool
+	envelopes  sync.Pool // of *Envelope, lent to gates
+	waiters    sync.Pool // of *waiter
 	events     EventStream
 	letters    throttle
 	remote     atomic.Pointer[func(core.PID) (Process, error)]
@@ -78,7 +79,7 @@ func New(cfg Config) (*System, error) {
 	s.nonce = strconv.FormatUint(h.Sum64()>>24, 36) + "-" // 40 bits: starts of one address are told apart
 	s.registry.seed = maphash.MakeSeed()
 	s.goroutines = group.With(cfg.Go)
-	s.dispatch.goroutines = s.goroutines
+	s.dispatch.init(s.goroutines)
 	s.events.sys = s
 	return s, nil
 }
@@ -130,7 +131,7 @@ func (s *System) name(prefix string) string {
 // spawn enters the actor under its name and gives it its first turn. It is complete before anybody can
 // find it.
 func (s *System) spawn(name string, p *Props, a Actor, parent *cell) (*Ref, error) {
-	c := &cell{sys: s, props: p, actor: a, parent: parent}
+	c := &cell{props: p, actor: a, parent: parent}
 	c.ref.sys, c.ref.id = s, name
 	c.ref.cell.Store(c)
 	c.ctx.cell = c
@@ -252,10 +253,12 @@ func (s *System) DeliverSystem(target core.PID, m SystemMessage) error {
 // system takes a message of the runtime. False: the actor has ended.
 func (c *cell) system(m SystemMessage) bool {
 	switch m := m.(type) {
+	case *Stop:
+		return c.askStop()
 	case *Poison:
-		switch c.box.pushPast(itemPoison, &c.sys.chunks) {
+		switch c.box.pushPast(itemPoison, &c.ref.sys.chunks) {
 		case takenWake:
-			c.sys.dispatch.schedule(c, nil)
+			c.ref.sys.dispatch.schedule(c, nil)
 		case isClosed: // it is stopping anyway
 			return !c.dead.Load()
 		}
@@ -277,7 +280,6 @@ func (s *System) Nudge(to *Ref, msg any) error {
 
 // endAndWait sends m, if there is one, and waits until the actor has ended.
 func (s *System) endAndWait(ctx context.Context, r *Ref, m SystemMessage) error {
-	done := make(chan struct{})
 	c := r.local(s)
 	if c == nil && r.foreign != nil {
 		return s.endForeign(ctx, r, m)
@@ -285,14 +287,20 @@ func (s *System) endAndWait(ctx context.Context, r *Ref, m SystemMessage) error 
 	if c == nil {
 		return nil
 	}
-	if !c.postControl(waiter(done)) {
+	w, _ := s.waiters.Get().(*waiter)
+	if w == nil {
+		w = &waiter{done: make(chan struct{}, 1)}
+	}
+	if !c.wait(w) {
+		s.waiters.Put(w)
 		return nil
 	}
-	if m != nil && !c.system(m) {
-		return nil
+	if m != nil {
+		c.system(m) // refused by a dead cell only, which has told the waiter
 	}
 	select {
-	case <-done:
+	case <-w.done:
+		s.waiters.Put(w)
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("actor: wait for the end of %s: %w", r, ctx.Err())
@@ -351,7 +359,7 @@ func (s *System) Stop(ctx context.Context) error {
 	s.stopping.Store(true)
 	for s.live.Load() > 0 {
 		for _, c := range s.registry.tops() {
-			c.postControl(stopMessage)
+			c.askStop()
 		}
 		select {
 		case <-s.empty:
@@ -360,6 +368,7 @@ func (s *System) Stop(ctx context.Context) error {
 		}
 	}
 	s.events.close()
+	s.dispatch.stop()
 	if err := s.goroutines.Wait(ctx); err != nil {
 		return fmt.Errorf("actor: stop: %w", err)
 	}

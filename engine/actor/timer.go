@@ -39,7 +39,7 @@ func (c *cell) addTimer(d, every time.Duration, f func(*Context)) (stop func()) 
 	if m.timers == nil {
 		m.timers = &timerSet{m: make(map[*timer]struct{})}
 	}
-	t := &timer{cell: c, set: m.timers, every: every, next: c.sys.clock.Now().Add(d)}
+	t := &timer{cell: c, set: m.timers, every: every, next: c.ref.sys.clock.Now().Add(d)}
 	t.call = turnCall{incarnation: m.incarnation, run: f, timer: t}
 	t.set.mu.Lock()
 	t.set.m[t] = struct{}{}
@@ -52,7 +52,7 @@ func (t *timer) arm(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.stopped.Load() {
-		t.cancel = t.cell.sys.clock.AfterFunc(max(d, 0), t.fire)
+		t.cancel = t.cell.ref.sys.clock.AfterFunc(max(d, 0), t.fire)
 	}
 }
 
@@ -79,7 +79,7 @@ func (c *cell) call(tc *turnCall) {
 		now = c.more.incarnation
 	}
 	if tc.incarnation != now {
-		c.sys.discard(c, c.ctx.item)
+		c.ref.sys.discard(c, c.ctx.item)
 		return
 	}
 	if tc.timer != nil && tc.timer.stopped.Load() {
@@ -97,7 +97,7 @@ func (c *cell) call(tc *turnCall) {
 // again arms a repeated timer for its next due time; those that were missed are left out, so a slow
 // actor gets one tick and the ticks do not drift.
 func (t *timer) again() {
-	now := t.cell.sys.clock.Now()
+	now := t.cell.ref.sys.clock.Now()
 	t.next = t.next.Add(t.every)
 	if late := now.Sub(t.next); late > 0 {
 		t.next = t.next.Add(late.Truncate(t.every) + t.every)
@@ -151,13 +151,13 @@ func (c *cell) setReceiveTimeout(d time.Duration) {
 	if d <= 0 {
 		return
 	}
-	m.timeout = &receiveTimeout{d: d, last: c.sys.clock.Now(), id: id + 1}
+	m.timeout = &receiveTimeout{d: d, last: c.ref.sys.clock.Now(), id: id + 1}
 	m.timeout.arm(c, d)
 }
 
 func (t *receiveTimeout) arm(c *cell, d time.Duration) {
 	id := t.id
-	t.stop = c.sys.clock.AfterFunc(d, func() {
+	t.stop = c.ref.sys.clock.AfterFunc(d, func() {
 		c.postUrgent(item{kind: itemTimeout, env: Envelope{ReplyID: id}})
 	})
 }
@@ -171,7 +171,7 @@ func (t *receiveTimeout) cancel() {
 // touch notes that the actor handled msg.
 func (t *receiveTimeout) touch(c *cell, msg any) {
 	if _, quiet := msg.(NoReset); !quiet {
-		t.last = c.sys.clock.Now()
+		t.last = c.ref.sys.clock.Now()
 	}
 }
 
@@ -181,7 +181,7 @@ func (c *cell) receiveTimeout() {
 		return
 	}
 	t := c.more.timeout
-	silence := c.sys.clock.Now().Sub(t.last)
+	silence := c.ref.sys.clock.Now().Sub(t.last)
 	if silence < t.d {
 		t.arm(c, t.d-silence)
 		return
@@ -191,7 +191,7 @@ func (c *cell) receiveTimeout() {
 		return
 	}
 	c.ctx.item.env = Envelope{Message: ReceiveTimeout{}}
-	t.last = c.sys.clock.Now()
+	t.last = c.ref.sys.clock.Now()
 	t.arm(c, t.d)
 	c.deliver()
 }

@@ -7,8 +7,23 @@ import (
 	"github.com/granary-go/granary/core"
 )
 
-// waiter wants its channel closed when the actor has ended.
-type waiter chan struct{}
+// waiter is told once when the actor it waits for has ended. It is used again and again, but never after
+// somebody gave up waiting.
+type waiter struct {
+	next *waiter
+	done chan struct{}
+}
+
+// wait notes w. False: the cell is dead.
+func (c *cell) wait(w *waiter) bool {
+	c.box.mu.Lock()
+	defer c.box.mu.Unlock()
+	if c.dead.Load() {
+		return false
+	}
+	w.next, c.waiters = c.waiters, w
+	return true
+}
 
 // watched notes who wants to hear of this actor's end.
 func (c *cell) watched(w *Ref) {
@@ -30,16 +45,11 @@ func (c *cell) unwatched(w *Ref) {
 	c.more.watchers = slices.DeleteFunc(c.more.watchers, func(o *Ref) bool { return keyOf(o) == key })
 }
 
-func (c *cell) wait(w waiter) {
-	m := c.extra()
-	m.waiters = append(m.waiters, w)
-}
-
 // watch asks to hear of the end of to. A watch that cannot be placed is answered at once.
 func (c *cell) watch(to *Ref) {
 	key := keyOf(to)
 	m := c.extra()
-	if _, known := m.watching[key]; known || to.local(c.sys) == c {
+	if _, known := m.watching[key]; known || to.local(c.ref.sys) == c {
 		return
 	}
 	if m.watching == nil {
@@ -63,7 +73,7 @@ func (c *cell) unwatch(to *Ref) {
 		return
 	}
 	delete(c.more.watching, key)
-	c.sys.unwatch(to, &c.ref)
+	c.ref.sys.unwatch(to, &c.ref)
 }
 
 // unwatch takes a watch back; a target that is gone has nothing to take back.
