@@ -1,0 +1,249 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/grain"
+)
+
+// activation is one running grain: the actor that holds it, and what stands behind its Self.
+type activation struct {
+	node  *Node
+	kind  *kind
+	id    core.Identity
+	place core.Placement
+	ref   *actor.Ref
+	made  time.Time // for Observer.Activated; zero without one
+	last  atomic.Int64
+	turns turns
+	outer frame // of the turns that come through the mailbox
+
+	// Guarded by the table's shard.
+	stopping bool
+	gone     chan struct{} // closed at the end; made by who waits for it
+	parked   []*inCall     // routed calls that wait for the end, to be routed again
+
+	// Of the turn.
+	grain    any
+	failed   error // why the start failed; every message is answered with it
+	started  bool  // the grain's own start-up succeeded
+	running  bool  // code of the grain runs; still set at the end: it panicked
+	draining bool
+	why      core.StopReason
+
+	current atomic.Pointer[inCall] // whose turn it is, for cancels
+	extra   atomic.Pointer[extras]
+	ended   atomic.Bool
+}
+
+// The engine's own messages to an activation; they pass its mailbox's bound.
+type (
+	idleCheck struct{}                      // end, if nothing happened for long enough
+	drain     struct{ why core.StopReason } // end, once the queue is done
+	tick      struct{ timer *timer }        // a timer is due
+)
+
+// Receive is one turn, or a part of the actor's life.
+func (a *activation) Receive(c *actor.Context) {
+	switch m := c.Message().(type) {
+	case *localCall:
+		a.local(c, m)
+	case *inCall:
+		a.remote(m)
+	case actor.Started:
+		a.start(c)
+	case actor.Stopping:
+		a.node.acts.stopping(a)
+	case actor.Stopped:
+		a.stopped()
+	case idleCheck:
+		a.checkIdle(c)
+	case drain:
+		a.beginDrain(c, m.why)
+	case tick:
+		m.timer.run(a)
+	}
+	if a.draining {
+		a.stopIfIdle(c)
+	}
+}
+
+// start is the first turn: the factory, then the grain's own start-up. What fails is the answer of
+// all who wait, and the end of the activation.
+func (a *activation) start(c *actor.Context) {
+	a.node.acts.get(a.id) // waits for spawn to be done
+	a.outer.begin()
+	defer a.outer.end()
+	ctx := a.outer.newTurn(a.node.base, a.node.Self(), nil, nil)
+	err := a.instantiate(ctx)
+	ctx.cancel(context.Canceled)
+	a.touch()
+	if err == nil {
+		a.started = true
+		if f := a.node.observer.Activated; f != nil {
+			f(a.Activation(), a.node.clock.Now().Sub(a.made))
+		}
+		return
+	}
+	a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: an activation failed to start", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.Any("error", err))
+	failed := grain.ErrorOf(err)
+	a.failed = core.WithDelivery(failed, core.Undelivered)
+	a.beginDrain(c, core.StopFailed)
+}
+
+// instantiate makes the grain and starts it; a panic is an error.
+func (a *activation) instantiate(ctx *turnContext) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.node.log.Error("cluster: panic in the start of a grain", "kind", a.id.Kind, "key", a.id.Key, "panic", v, "stack", string(debug.Stack()))
+			err = grain.PanicError(v)
+		}
+	}()
+	if a.grain, err = a.kind.Instance(grain.NewSelf(a)); err != nil {
+		return err
+	}
+	if g, ok := a.grain.(grain.Activator); ok {
+		return g.Activate(ctx)
+	}
+	return nil
+}
+
+// local runs a call of this process.
+func (a *activation) local(c *actor.Context, call *localCall) {
+	e := c.Envelope()
+	if !call.begin() { // its caller gave up while it was queued
+		call.release()
+		return
+	}
+	if a.failed != nil {
+		reply(e, nil, a.failed)
+		call.release()
+		return
+	}
+	a.outer.begin()
+	defer a.outer.end()
+	a.touch()
+	a.running = true
+	v, err := a.runLocal(&a.outer, call)
+	a.running = false
+	reply(e, v, err)
+	call.release()
+}
+
+func reply(e actor.Envelope, v any, err error) {
+	if e.Reply != nil {
+		e.Reply.Reply(e.ReplyID, v, err)
+	}
+}
+
+// runLocal is the turn of a local call. The caller's own context is passed through unless there is
+// something to add to it.
+func (a *activation) runLocal(f *frame, call *localCall) (any, error) {
+	if err := call.ctx.Err(); err != nil {
+		return nil, core.WithDelivery(err, core.Undelivered)
+	}
+	ctx := call.ctx
+	if call.chain != nil || call.headers != nil || call.method.Timeout > 0 || f != &a.outer {
+		turn := f.newTurn(ctx, a.node.Self(), call.headers, call.chain)
+		if call.method.Timeout > 0 {
+			turn.deadline = a.node.clock.Now().Add(call.method.Timeout)
+		}
+		defer turn.cancel(context.Canceled)
+		ctx = turn
+	}
+	v, err := a.invoke(ctx, call.method, call.arg)
+	a.logOneWay(call.method, err)
+	return v, err
+}
+
+// logOneWay gives the error of a method without an answer to the log.
+func (a *activation) logOneWay(m *grain.MethodSpec, err error) {
+	if err != nil && m.OneWay {
+		a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: a one-way method failed", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.String("method", m.Name), slog.Any("error", err))
+	}
+}
+
+// touch notes that the activation is in use. The time is the node's coarse one.
+func (a *activation) touch() { a.last.Store(a.node.coarse.Load()) }
+
+// checkIdle ends the activation if nothing happened for the kind's idle time. The mailbox is closed
+// in the same step as it is found empty, so nothing is lost.
+func (a *activation) checkIdle(c *actor.Context) {
+	idle := time.Duration(a.node.coarse.Load() - a.last.Load())
+	if a.draining || a.kind.idle <= 0 || idle < a.kind.idle || !a.quiet() {
+		return
+	}
+	a.why = core.StopIdle
+	if !c.StopIfIdle() {
+		a.why = 0
+	}
+}
+
+// quiet reports whether no reentrant turn waits or runs.
+func (a *activation) quiet() bool {
+	x := a.extra.Load()
+	return x == nil || x.inner.Load() == 0
+}
+
+// beginDrain refuses new calls and ends the activation when the queue is done.
+func (a *activation) beginDrain(c *actor.Context, why core.StopReason) {
+	if a.draining {
+		return
+	}
+	a.draining, a.why = true, why
+	a.node.acts.stopping(a)
+	c.Refuse(errStopping(a.id))
+}
+
+func (a *activation) stopIfIdle(c *actor.Context) {
+	if a.quiet() {
+		c.StopIfIdle()
+	}
+}
+
+// stopped is the last turn. What was still in the mailbox has been answered as not delivered.
+func (a *activation) stopped() {
+	a.outer.begin()
+	defer a.outer.end()
+	switch {
+	case a.running:
+		a.why = core.StopFailed
+	case a.why == 0:
+		a.why = a.node.endReason()
+	}
+	a.node.acts.stopping(a)
+	a.stopTimers()
+	g, ok := a.grain.(grain.Deactivator)
+	if !ok || !a.started || a.why == core.StopFenced {
+		return
+	}
+	ctx := a.outer.newTurn(a.node.base, a.node.Self(), nil, nil)
+	defer ctx.cancel(context.Canceled)
+	if err := g.Deactivate(ctx, a.why); err != nil && !errors.Is(err, context.Canceled) {
+		a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: a grain failed to deactivate", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.String("why", a.why.String()), slog.Any("error", err))
+	}
+}
+
+// closed comes after the last turn, whatever happened in it.
+func (a *activation) closed() {
+	a.ended.Store(true)
+	a.node.acts.remove(a)
+	if f := a.node.observer.Deactivated; f != nil {
+		f(a.Activation(), a.why)
+	}
+	a.node.ended(a)
+}
+
+// Activation names the grain and where it runs.
+func (a *activation) Activation() core.Activation {
+	return core.Activation{Identity: a.id, Placement: a.place}
+}
+
+func quoted(key string) slog.Attr { return slog.String("key", key) }

@@ -1,0 +1,417 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/pidcache"
+	"github.com/granary-go/granary/engine/remote"
+)
+
+// Call calls one method of one grain, wherever it lives, and waits for the answer. The grain is
+// activated if it does not run. The call is tried again, within ctx, as long as it is known not to
+// have run, or if it may run twice. The error says what is known of it: core.DeliveryOf.
+//
+// A call without a deadline looks for its grain for Config.CallTimeout, and then waits for the method
+// as long as it takes. Within a grain, Self.Call is the way: it knows who waits for whom.
+func (n *Node) Call(ctx context.Context, r grain.Request) (grain.Reply, error) {
+	if f, ok := ctx.Value(frameKey{}).(*frame); ok && f.a.node == n {
+		return f.a.Call(ctx, r)
+	}
+	return n.callFrom(ctx, r, origin{})
+}
+
+// Tell is Call without an answer. It returns when the message is on its way; what is lost after that
+// is a dead letter.
+func (n *Node) Tell(ctx context.Context, r grain.Request) error { return n.tellFrom(ctx, r) }
+
+func (n *Node) callFrom(ctx context.Context, r grain.Request, from origin) (grain.Reply, error) {
+	if n.calls == nil {
+		return n.call(ctx, r, from)
+	}
+	return n.calls(context.WithValue(ctx, originKey{}, from), r)
+}
+
+// originKey carries the origin of a call through interceptors.
+type originKey struct{}
+
+func (n *Node) callIntercepted(ctx context.Context, r grain.Request) (grain.Reply, error) {
+	from, _ := ctx.Value(originKey{}).(origin)
+	return n.call(ctx, r, from)
+}
+
+// question is one call on its way through all its attempts.
+type question struct {
+	grain.Request
+	opts  grain.Options
+	from  origin
+	tell  bool
+	data  []byte // the argument for the wire, once encoded
+	codec string
+	wired bool
+}
+
+// call is the loop of attempts.
+func (n *Node) call(ctx context.Context, r grain.Request, from origin) (grain.Reply, error) {
+	q := question{Request: r, from: from}
+	if len(r.Options) > 0 {
+		q.opts = grain.ResolveOptions(r.Options)
+	}
+	if q.opts.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, q.opts.Timeout)
+		defer cancel()
+	}
+	if err := n.mayCall(ctx, &q); err != nil {
+		return grain.Reply{}, err
+	}
+	reply, pid, err := n.attempt(ctx, &q)
+	if err == nil {
+		return reply, nil
+	}
+	return n.again(ctx, &q, pid, err)
+}
+
+func (n *Node) tellFrom(ctx context.Context, r grain.Request) error {
+	if n.tells == nil {
+		return n.tell(ctx, r)
+	}
+	return n.tells(ctx, r)
+}
+
+func (n *Node) tell(ctx context.Context, r grain.Request) error {
+	q := question{Request: r, tell: true, opts: grain.ResolveOptions(r.Options)}
+	if err := n.mayCall(ctx, &q); err != nil {
+		return err
+	}
+	_, pid, err := n.attempt(ctx, &q)
+	if err != nil {
+		_, err = n.again(ctx, &q, pid, err)
+	}
+	return err
+}
+
+// mayCall refuses what cannot be sent at all, before anything is done for it.
+func (n *Node) mayCall(ctx context.Context, q *question) error {
+	if err := ctx.Err(); err != nil {
+		return core.WithDelivery(fmt.Errorf("cluster: call %s of %s: %w", q.Method, q.To, err), core.Undelivered)
+	}
+	if err := q.To.Check(); err != nil {
+		return refuse(grain.InvalidArgument, fmt.Errorf("cluster: call %s: %w", q.Method, err))
+	}
+	if !n.open.Load() {
+		return core.WithDelivery(fmt.Errorf("cluster: call %s of %s: the node is not running: %w", q.Method, q.To, core.ErrStopped), core.Undelivered)
+	}
+	if len(q.from.chain) > grain.MaxChain {
+		return grain.CheckChain(q.from.chain, q.To, true)
+	}
+	return nil
+}
+
+// again goes on after a failed attempt, until one succeeds, no further one would help, or ctx ends.
+func (n *Node) again(ctx context.Context, q *question, pid core.PID, err error) (grain.Reply, error) {
+	began := n.clock.Now()
+	_, limited := ctx.Deadline()
+	for attempt := 0; ; attempt++ {
+		v := judge(err, attempt, n.policyOf(q), n.random)
+		if v.forget && !pid.IsZero() {
+			n.forget(q.To, pid)
+		}
+		if errors.Is(err, core.ErrNotOwner) {
+			n.refresh()
+		}
+		if !v.retry {
+			return grain.Reply{}, n.failed(ctx, q, err)
+		}
+		if !limited && n.clock.Now().Sub(began) >= n.cfg.CallTimeout {
+			return grain.Reply{}, fmt.Errorf("cluster: call %s of %s: given up after %d tries in %v: %w", q.Method, q.To, attempt+1, n.cfg.CallTimeout, err)
+		}
+		if f := n.observer.Retried; f != nil {
+			f(q.To, attempt+1, err)
+		}
+		if over := n.pause(ctx, q.To, v.wait, err); over != nil {
+			return grain.Reply{}, core.WithDelivery(fmt.Errorf("cluster: call %s of %s: %w after %d tries, the last: %w", q.Method, q.To, over, attempt+1, err), core.DeliveryOf(err))
+		}
+		if !n.open.Load() {
+			return grain.Reply{}, n.failed(ctx, q, err)
+		}
+		var reply grain.Reply
+		if reply, pid, err = n.attempt(ctx, q); err == nil {
+			return reply, nil
+		}
+	}
+}
+
+func (n *Node) policyOf(q *question) policy {
+	p := policy{idempotent: q.opts.Idempotent, overloaded: q.opts.RetryOverloaded}
+	if k := n.kinds[q.To.Kind]; k != nil && !p.idempotent {
+		m, ok := k.Method(q.Index, q.Method)
+		p.idempotent = ok && m.Idempotent
+	}
+	return p
+}
+
+// failed is an error as the caller gets it: the answer of a grain as it is, others with the call.
+func (n *Node) failed(ctx context.Context, q *question, err error) error {
+	if p, ok := err.(*placedError); ok { //nolint:errorlint // the outermost wrapper is taken off
+		err = p.error
+	}
+	if isGrainError(err) {
+		return err
+	}
+	return fmt.Errorf("cluster: call %s of %s: %w", q.Method, q.To, err)
+}
+
+// pause waits before the next attempt: for the time that the rule gives, or until what stands in the
+// way has gone: the end of an activation here, or another view.
+func (n *Node) pause(ctx context.Context, id core.Identity, wait time.Duration, err error) error {
+	end := n.acts.end(id)
+	if end != nil {
+		wait = max(wait, time.Second) // its end is told, there is nothing to poll for
+	}
+	if wait <= 0 {
+		return ctx.Err()
+	}
+	var view <-chan struct{}
+	if errors.Is(err, core.ErrNoMember) || errors.Is(err, core.ErrNotOwner) || errors.Is(err, core.ErrUnreachable) {
+		view = n.views.current.Load().next
+	}
+	timer := make(chan struct{})
+	stop := n.clock.AfterFunc(wait, func() { close(timer) })
+	defer stop()
+	select {
+	case <-timer:
+	case <-end:
+	case <-view:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// forget drops what is known of where id lives, as far as it is pid.
+func (n *Node) forget(id core.Identity, pid core.PID) {
+	n.cache.Drop(id, pid)
+	n.parts.Lookup.Forget(id, pid)
+}
+
+// attempt finds the target and asks it once. pid is where the call went; zero if it is not known.
+func (n *Node) attempt(ctx context.Context, q *question) (grain.Reply, core.PID, error) {
+	if e, ok := n.cache.Get(q.To); ok {
+		if f := n.observer.Resolved; f != nil {
+			f(q.To, "cache", 0, nil)
+		}
+		reply, err := n.ask(ctx, e.Ref, e.PID.Member, q, false)
+		return reply, e.PID, err
+	}
+	if n.router != nil {
+		owner, ok := n.router.Owner(q.To)
+		if !ok {
+			return grain.Reply{}, core.PID{}, n.noMember(q.To)
+		}
+		if owner.ID != n.id {
+			return n.askOwner(ctx, q, owner)
+		}
+	}
+	e, err := n.resolve(ctx, q.To)
+	if err != nil {
+		return grain.Reply{}, core.PID{}, err
+	}
+	reply, err := n.ask(ctx, e.Ref, e.PID.Member, q, false)
+	return reply, e.PID, err
+}
+
+func (n *Node) noMember(id core.Identity) error {
+	return core.WithDelivery(fmt.Errorf("cluster: no member hosts kind %q: %w", id.Kind, core.ErrNoMember), core.Undelivered)
+}
+
+// askOwner sends the call itself to the member that owns the identity, which activates it on arrival.
+func (n *Node) askOwner(ctx context.Context, q *question, owner core.Member) (grain.Reply, core.PID, error) {
+	ref := n.views.current.Load().refs[owner.ID]
+	if ref == nil { // the lookup is ahead of the installed view
+		return grain.Reply{}, core.PID{}, notOwner(q.To, n.View())
+	}
+	began := n.began()
+	reply, err := n.ask(ctx, ref, owner.ID, q, true)
+	if f := n.observer.Resolved; f != nil {
+		f(q.To, "owner", n.clock.Now().Sub(began), err)
+	}
+	return reply, core.PID{}, err
+}
+
+// resolve asks the lookup, and remembers its answer.
+func (n *Node) resolve(ctx context.Context, id core.Identity) (pidcache.Entry, error) {
+	began := n.began()
+	place, err := n.parts.Lookup.Resolve(ctx, id)
+	if f := n.observer.Resolved; f != nil {
+		f(id, "owner", n.clock.Now().Sub(began), err)
+	}
+	if err != nil {
+		if core.DeliveryOf(err) != core.Undelivered {
+			err = core.WithDelivery(err, core.Undelivered) // nothing was sent to the grain
+		}
+		return pidcache.Entry{}, err
+	}
+	return n.remember(id, place), nil
+}
+
+func (n *Node) began() time.Time {
+	if n.observer.Resolved == nil {
+		return time.Time{}
+	}
+	return n.clock.Now()
+}
+
+func (n *Node) remember(id core.Identity, place core.Placement) pidcache.Entry {
+	e := pidcache.Entry{Placement: place}
+	if place.PID.Member == n.id {
+		if a, _ := n.acts.get(id); a != nil && a.place == place {
+			e.Ref = a.ref
+		}
+	}
+	if e.Ref == nil {
+		e.Ref = n.sys.Ref(place.PID)
+	}
+	n.cache.Put(id, e)
+	return e
+}
+
+// ask sends the call to ref on member and waits for the answer.
+func (n *Node) ask(ctx context.Context, ref *actor.Ref, member core.MemberID, q *question, routed bool) (grain.Reply, error) {
+	if member == n.id {
+		return n.askLocal(ctx, ref, q)
+	}
+	return n.askRemote(ctx, ref, member, q, routed)
+}
+
+// askLocal passes the argument by pointer. It allocates nothing.
+func (n *Node) askLocal(ctx context.Context, ref *actor.Ref, q *question) (grain.Reply, error) {
+	k := n.kinds[q.To.Kind]
+	if k == nil {
+		return grain.Reply{}, noKind(q.To)
+	}
+	m, ok := k.Method(q.Index, q.Method)
+	if !ok {
+		return grain.Reply{}, grain.UnknownMethod(q.To, q.Index, q.Method)
+	}
+	arg, err := grain.PrepareArg(q.Arg)
+	if err != nil {
+		return grain.Reply{}, core.WithDelivery(err, core.Undelivered)
+	}
+	call := newLocalCall(ctx, m, arg)
+	call.headers, call.chain = q.opts.Headers, q.from.chain
+	if q.tell {
+		return grain.Reply{}, n.tellLocal(ref, call)
+	}
+	state := call.state.Load()
+	ask := n.sys.NewAsk()
+	e := actor.Envelope{Message: call, Reply: n.sys, ReplyID: ask.ID()}
+	var err2 error
+	if call.chain == nil { // nothing that the gate would look at
+		err2 = ref.SendUngated(e)
+	} else {
+		err2 = ref.Send(e)
+	}
+	if err2 != nil {
+		ask.Cancel()
+		call.release()
+		return grain.Reply{}, err2
+	}
+	v, err := ask.WaitRaw(ctx)
+	if err == nil {
+		return grain.Reply{Value: v}, nil
+	}
+	if err == ctx.Err() { //nolint:errorlint // answers are wrapped: this is the end of the wait itself
+		delivery := core.DeliveryUnknown
+		if call.giveUp(state) {
+			delivery = core.Undelivered
+		}
+		return grain.Reply{}, core.WithDelivery(err, delivery)
+	}
+	if p, ok := errors.AsType[*actor.PanicError](err); ok {
+		err = core.WithDelivery(grain.PanicError(p.Value), core.Delivered)
+	}
+	return grain.Reply{}, err
+}
+
+// tellLocal sends a call whose caller does not wait: its context is the node's.
+func (n *Node) tellLocal(ref *actor.Ref, call *localCall) error {
+	call.ctx = n.base
+	if call.chain == nil {
+		call.chain = []core.Identity{}
+	}
+	err := ref.Send(actor.Envelope{Message: call})
+	if err != nil {
+		call.release()
+	}
+	return err
+}
+
+// askRemote sends the call to another member.
+func (n *Node) askRemote(ctx context.Context, ref *actor.Ref, member core.MemberID, q *question, routed bool) (grain.Reply, error) {
+	if !q.wired {
+		var err error
+		if q.data, q.codec, err = grain.EncodeArg(q.Arg, nil); err != nil {
+			return grain.Reply{}, core.WithDelivery(err, core.Undelivered)
+		}
+		q.wired = true
+	}
+	req := &wireRequest{index: int32(q.Index), data: q.data, codec: q.codec, method: []byte(q.Method), idempotent: q.opts.Idempotent}
+	if !q.tell {
+		req.remaining = remaining(ctx, n.clock)
+		for _, id := range q.from.chain {
+			req.chain = append(req.chain, id.String())
+		}
+	}
+	if routed {
+		req.routed, req.id, req.view = true, q.To, stampOf(n.View())
+	}
+	e := actor.Envelope{Message: req, Header: q.opts.Headers}
+	if q.tell {
+		return grain.Reply{}, ref.Send(e)
+	}
+	ask := n.sys.NewAsk()
+	e.Reply, e.ReplyID = n.sys, ask.ID()
+	if err := ref.Send(e); err != nil {
+		ask.Cancel()
+		return grain.Reply{}, err
+	}
+	answer, err := ask.WaitRaw(ctx)
+	if err != nil {
+		if err == ctx.Err() { //nolint:errorlint // answers are wrapped: this is the end of the wait itself
+			_ = ref.Send(actor.Envelope{Message: &wireCancel{ask.ID()}}) // a hint
+			return grain.Reply{}, core.WithDelivery(err, core.DeliveryUnknown)
+		}
+		if place, ok := placeOf(err); ok && routed {
+			n.learn(q.To, member, place)
+		}
+		return grain.Reply{}, err
+	}
+	return n.answer(answer, q.To, member)
+}
+
+// answer reads the answer of another member.
+func (n *Node) answer(v any, id core.Identity, member core.MemberID) (grain.Reply, error) {
+	in, ok := v.(*remote.Inbound)
+	if !ok || in.Type != typeGrainResponse {
+		return grain.Reply{}, core.WithDelivery(grain.Errorf(grain.Internal, "call of %s: the answer is no answer of a grain", id), core.Delivered)
+	}
+	var out wireResponse
+	if err := parseResponse(in.Data, &out); err != nil {
+		return grain.Reply{}, core.WithDelivery(grain.Errorf(grain.Internal, "call of %s: %w", id, err), core.Delivered)
+	}
+	n.learn(id, member, out.place)
+	return grain.Reply{Data: out.data}, nil
+}
+
+// learn remembers where a member says that it runs id.
+func (n *Node) learn(id core.Identity, member core.MemberID, place core.Placement) {
+	if !place.PID.IsZero() && place.PID.Member == member {
+		n.remember(id, place)
+	}
+}

@@ -1,0 +1,64 @@
+package cluster
+
+import (
+	"context"
+	"iter"
+
+	"github.com/granary-go/granary/core"
+)
+
+// host is the narrow view of a node that its lookup gets.
+type host struct{ n *Node }
+
+// Self is this member as its provider knows it.
+func (h host) Self() core.Member { return h.n.Self() }
+
+// Call carries one request to the lookup on another member, stamped with the view.
+func (h host) Call(ctx context.Context, to core.Member, m core.Message) (core.Message, error) {
+	s := stampOf(h.n.View())
+	return h.n.request(ctx, to, processLookup, &wireEnvelope{typ: typeLookup, view: &s, message: m})
+}
+
+// handleLookup answers Host.Call of another member, once this node has the view of the message.
+func (n *Node) handleLookup(ctx context.Context, from core.Member, view *stamp, m core.Message) (core.Message, error) {
+	if err := n.awaitStamp(ctx, *view); err != nil {
+		return core.Message{}, err
+	}
+	return n.parts.Lookup.Handle(ctx, from, m)
+}
+
+// Deactivate stops the activation of exactly token t and waits for its last turn.
+func (h host) Deactivate(ctx context.Context, id core.Identity, t core.Token, why core.StopReason) error {
+	a, _ := h.n.acts.get(id)
+	if a == nil || a.place.Token != t {
+		return nil
+	}
+	return h.n.end(ctx, a, why)
+}
+
+// end drains a and waits until it has ended or ctx has.
+func (n *Node) end(ctx context.Context, a *activation, why core.StopReason) error {
+	s := n.acts.shard(a.id)
+	s.mu.Lock()
+	running := s.m[a.id] == a
+	gone := a.goneLocked()
+	s.mu.Unlock()
+	if !running {
+		return nil
+	}
+	_ = n.sys.Nudge(a.ref, drain{why}) // it may be ending already
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Activations walks what runs here.
+func (h host) Activations() iter.Seq[core.Activation] { return h.n.Activations() }
+
+// Strategy is the kind's choice among hosts.
+func (h host) Strategy(kind string) core.Strategy { return h.n.strategyOf(kind) }
+
+var _ core.Host = host{}

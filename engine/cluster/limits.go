@@ -1,0 +1,85 @@
+package cluster
+
+import (
+	"sync"
+	"time"
+
+	"github.com/granary-go/granary/core"
+)
+
+// maxBuckets bounds the memory of peers whose activations are counted; whoever has not asked for
+// longest loses its bucket, and starts again with a full one.
+const maxBuckets = 4096
+
+// rates limits how many new activations each peer may cause a second: one token bucket a peer and
+// kind, filled by the clock. The burst is one second's worth.
+type rates struct {
+	clock core.Clock
+
+	mu      sync.Mutex
+	buckets map[rateKey]*bucket
+}
+
+type rateKey struct {
+	peer core.MemberID
+	kind string
+}
+
+type bucket struct {
+	tokens float64
+	filled time.Time
+}
+
+func newRates(clock core.Clock) *rates {
+	return &rates{clock: clock, buckets: map[rateKey]*bucket{}}
+}
+
+// take spends one token of the peer. Where none is left it returns when the next one will be there.
+func (r *rates) take(peer core.MemberID, kind string, perSecond float64) (ok bool, wait time.Duration) {
+	if perSecond <= 0 {
+		return true, 0
+	}
+	now := r.clock.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := rateKey{peer, kind}
+	b := r.buckets[key]
+	burst := max(1, perSecond)
+	if b == nil {
+		if len(r.buckets) >= maxBuckets {
+			r.evict()
+		}
+		b = &bucket{tokens: burst, filled: now}
+		r.buckets[key] = b
+	}
+	b.tokens = min(burst, b.tokens+now.Sub(b.filled).Seconds()*perSecond)
+	b.filled = now
+	if b.tokens < 1 {
+		return false, time.Duration((1 - b.tokens) / perSecond * float64(time.Second))
+	}
+	b.tokens--
+	return true, 0
+}
+
+// evict forgets the bucket that was used least recently.
+func (r *rates) evict() {
+	var oldest rateKey
+	var at time.Time
+	for key, b := range r.buckets {
+		if at.IsZero() || b.filled.Before(at) {
+			oldest, at = key, b.filled
+		}
+	}
+	delete(r.buckets, oldest)
+}
+
+// forget drops the buckets of a member that is gone.
+func (r *rates) forget(peer core.MemberID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key := range r.buckets {
+		if key.peer == peer {
+			delete(r.buckets, key)
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/remote"
+)
+
+// defaultProcessTimeout bounds a request to a process of another member whose ctx has no deadline.
+const defaultProcessTimeout = 5 * time.Second
+
+// maxHandling is how many requests one process handles at a time; more are refused as overloaded.
+const maxHandling = 4096
+
+// maxProcessData bounds a message between lookups or services.
+const maxProcessData = 512 << 10
+
+// wireEnvelope is a granary.LookupRequest, LookupResponse, ProcessRequest or ProcessResponse. The
+// former two have the view in front of the fields that all share. Errors travel as those of calls do.
+type wireEnvelope struct {
+	typ       string
+	view      *stamp // only in those of lookups
+	message   core.Message
+	remaining time.Duration // only in requests
+}
+
+// WireType is the full name of the message.
+func (w *wireEnvelope) WireType() string { return w.typ }
+
+// AppendWire appends the message.
+func (w *wireEnvelope) AppendWire(b []byte) ([]byte, error) {
+	first := protowire.Number(1)
+	if w.view != nil {
+		b = protowire.AppendTag(b, first, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(w.view.size()))
+		b = w.view.append(b)
+		first++
+	}
+	b = appendString(b, first, w.message.Type)
+	b = appendBytes(b, first+1, w.message.Data)
+	return appendVarint(b, first+2, uint64(w.remaining.Microseconds())), nil
+}
+
+// parse reads what is after the name of the message. It copies the data, which outlives the frame.
+func (w *wireEnvelope) parse(data []byte) error {
+	first := protowire.Number(1)
+	if w.view != nil {
+		first = 2
+	}
+	var inner error
+	err := fields(data, func(num protowire.Number, value uint64, data []byte) {
+		switch {
+		case w.view != nil && num == 1:
+			inner = fields(data, w.view.field)
+		case num == first:
+			w.message.Type = string(data)
+		case num == first+1:
+			w.message.Data = append([]byte(nil), data...)
+		case num == first+2:
+			w.remaining = micros(value)
+		}
+	})
+	if err = errors.Join(err, inner); err != nil {
+		return fmt.Errorf("%s: %w", w.typ, err)
+	}
+	return nil
+}
+
+// handler answers one request.
+type handler func(ctx context.Context, from core.Member, view *stamp, m core.Message) (core.Message, error)
+
+// process is a raw process of the engine: it answers requests of other members on goroutines of its
+// own.
+type process struct {
+	n        *Node
+	name     string
+	request  string
+	response string
+	viewed   bool // requests and answers carry the view
+	handle   handler
+	busy     atomic.Int64
+}
+
+// Send takes one request.
+func (p *process) Send(_ core.PID, e actor.Envelope) error {
+	in, ok := e.Message.(*remote.Inbound)
+	if !ok || in.Type != p.request || in.From == nil {
+		return refuse(grain.Unimplemented, fmt.Errorf("cluster: %s takes %s from members only: %w", p.name, p.request, core.ErrUnsupported))
+	}
+	w := &wireEnvelope{typ: p.request}
+	if p.viewed {
+		w.view = &stamp{}
+	}
+	if err := w.parse(in.Data); err != nil {
+		return refuse(grain.InvalidArgument, err)
+	}
+	if p.busy.Add(1) > maxHandling {
+		p.busy.Add(-1)
+		return core.WithDelivery(core.Retry(fmt.Errorf("cluster: %s handles %d requests already: %w", p.name, maxHandling, core.ErrOverloaded), retryLimit), core.Undelivered)
+	}
+	from := in.From.Member
+	p.n.group.Go("process "+p.name, func() {
+		defer p.busy.Add(-1)
+		p.answer(from, w, e)
+	})
+	return nil
+}
+
+func (p *process) answer(from core.Member, w *wireEnvelope, e actor.Envelope) {
+	timeout := w.remaining
+	if timeout <= 0 {
+		timeout = defaultProcessTimeout
+	}
+	ctx, cancel := context.WithTimeout(p.n.base, timeout)
+	defer cancel()
+	m, err := p.protect(ctx, from, w)
+	if err == nil && len(m.Data) > maxProcessData {
+		err = fmt.Errorf("cluster: %s: an answer of %d bytes, the limit is %d: %w", p.name, len(m.Data), maxProcessData, core.ErrInvalid)
+	}
+	if err != nil {
+		reply(e, nil, err)
+		return
+	}
+	out := &wireEnvelope{typ: p.response, message: m}
+	if p.viewed {
+		s := stampOf(p.n.View())
+		out.view = &s
+	}
+	reply(e, out, nil)
+}
+
+// protect calls the handler; its panic is the answer.
+func (p *process) protect(ctx context.Context, from core.Member, w *wireEnvelope) (m core.Message, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.n.log.Error("cluster: panic in a process", "process", p.name, "panic", v)
+			err = core.WithDelivery(grain.PanicError(v), core.Delivered)
+		}
+	}()
+	return p.handle(ctx, from, w.view, w.message)
+}
+
+// SendSystem refuses: a process of the engine is neither watched nor stopped.
+func (p *process) SendSystem(target core.PID, _ actor.SystemMessage) error {
+	return &actor.DeadLetterError{Target: target}
+}
+
+// request sends one request to a process of another member and waits for the answer. It is sent at
+// most once.
+func (n *Node) request(ctx context.Context, to core.Member, name string, w *wireEnvelope) (core.Message, error) {
+	fail := func(err error, d core.Delivery) (core.Message, error) {
+		return core.Message{}, core.WithDelivery(fmt.Errorf("cluster: %s on member %s: %w", name, to.ID, err), d)
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(err, core.Undelivered)
+	}
+	if len(w.message.Data) > maxProcessData {
+		return fail(fmt.Errorf("a message of %d bytes, the limit is %d: %w", len(w.message.Data), maxProcessData, core.ErrInvalid), core.Undelivered)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultProcessTimeout)
+		defer cancel()
+	}
+	w.remaining = remaining(ctx, n.clock)
+	ref := n.sys.Ref(core.PID{Address: to.Address, ID: name, Member: to.ID})
+	ask := n.sys.NewAsk()
+	if err := ref.Send(actor.Envelope{Message: w, Reply: n.sys, ReplyID: ask.ID()}); err != nil {
+		ask.Cancel()
+		return fail(err, core.DeliveryOf(err))
+	}
+	answer, err := ask.WaitRaw(ctx)
+	if err != nil {
+		return fail(err, core.DeliveryOf(err))
+	}
+	in, ok := answer.(*remote.Inbound)
+	if !ok {
+		return fail(fmt.Errorf("an answer of type %T: %w", answer, core.ErrInvalid), core.Delivered)
+	}
+	out := &wireEnvelope{typ: in.Type}
+	if w.view != nil {
+		out.view = &stamp{}
+	}
+	if err := out.parse(in.Data); err != nil {
+		return fail(err, core.Delivered)
+	}
+	if out.view != nil {
+		n.noticeStamp(*out.view)
+	}
+	return out.message, nil
+}
+
+// remaining is how long ctx has still to go; at least one microsecond, 0: without an end.
+func remaining(ctx context.Context, clock core.Clock) time.Duration {
+	at, ok := ctx.Deadline()
+	if !ok {
+		return 0
+	}
+	return min(max(at.Sub(clock.Now()), time.Microsecond), math.MaxInt64/2)
+}

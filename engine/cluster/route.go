@@ -1,0 +1,258 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/remote"
+)
+
+// The names of the engine's processes.
+const (
+	processGrain     = "$grain"              // calls by identity, their cancels, notices
+	processLookup    = "partition-activator" // requests between lookups
+	processView      = "$view"               // asks whether a member's leaving has been seen
+	activationPrefix = "g/"                  // activations; the rest of the name is the system's
+)
+
+// viewWait is how long a call waits here for the view that its caller has.
+const viewWait = time.Second
+
+// maxParked bounds the calls that wait for a view, and those that wait for one activation's end.
+const maxParked = 65_536
+
+// router is the process $grain. Nothing in it blocks: it runs on the goroutines that read from peers.
+type router struct{ n *Node }
+
+// Send takes a call by identity, a cancel of one, or notices of ended activations.
+func (r router) Send(_ core.PID, e actor.Envelope) error {
+	m, ok := e.Message.(*remote.Inbound)
+	if !ok || m.From == nil {
+		return refuse(grain.InvalidArgument, errors.New("cluster: $grain takes messages of peers only"))
+	}
+	switch m.Type {
+	case typeGrainRequest:
+		return r.n.arriveRouted(m, &e)
+	case typeCancelCall:
+		if number, err := parseCancel(m.Data); err == nil { // a hint: what cannot be read is no loss
+			r.n.routed.cancel(cancelKey{m.From, number})
+		}
+		return nil
+	case typeTerminated:
+		return r.n.dropEnded(m)
+	}
+	return refuse(grain.Unimplemented, fmt.Errorf("cluster: $grain takes no message of type %.80q: %w", m.Type, core.ErrUnsupported))
+}
+
+// SendSystem refuses: $grain is neither watched nor stopped.
+func (r router) SendSystem(target core.PID, _ actor.SystemMessage) error {
+	return &actor.DeadLetterError{Target: target}
+}
+
+func (n *Node) arriveRouted(m *remote.Inbound, e *actor.Envelope) error {
+	in, err := n.arrive(m, e)
+	if err != nil {
+		return err
+	}
+	in.req.routed = true
+	if err := in.req.id.Check(); err != nil {
+		return refuse(grain.InvalidArgument, err)
+	}
+	k := n.kinds[in.req.id.Kind]
+	if k == nil {
+		return noKind(in.req.id)
+	}
+	if err := in.bind(k, in.req.id); err != nil {
+		return err
+	}
+	n.routed.add(in)
+	if err := n.route(in); err != nil {
+		n.routed.forget(in)
+		return err
+	}
+	return nil
+}
+
+// reroute tries again what waited here. It has been accepted, so that a refusal is an answer.
+func (n *Node) reroute(in *inCall) {
+	if in.state.Load() == callGivenUp {
+		in.Reply(0, nil, errGivenUp(in.req.id))
+		return
+	}
+	if err := n.route(in); err != nil {
+		in.Reply(0, nil, err)
+	}
+}
+
+// route hands a call to the activation of its identity, which is made if this member owns it. It
+// does not block: what has to wait is parked. The error refuses the call.
+func (n *Node) route(in *inCall) error {
+	id := in.req.id
+	for range 3 { // an activation may end between two steps, not for ever
+		a, stopping := n.acts.get(id)
+		if a == nil {
+			parked, err := n.ownsFor(in)
+			if parked || err != nil {
+				return err
+			}
+			if a, err = n.activate(order{id: id, by: in.from.Member.ID, owned: true}); err != nil && a == nil {
+				return err
+			}
+			_, stopping = n.acts.get(id)
+		}
+		if !stopping {
+			err := a.ref.Send(actor.Envelope{Message: in, Reply: in, Header: in.headers})
+			if !errors.Is(err, actor.ErrDeadLetter) && !errors.Is(err, core.ErrBusy) {
+				return err
+			}
+		}
+		if n.acts.park(a, in) {
+			return nil
+		}
+	}
+	return errStopping(id)
+}
+
+// ownsFor checks that this member owns the identity of a call, by the view of the caller and by its
+// own. What may yet become so is parked until the next view.
+func (n *Node) ownsFor(in *inCall) (parked bool, err error) {
+	if n.router == nil {
+		return false, notOwner(in.req.id, n.View())
+	}
+	v := n.View()
+	if v == nil || newer(in.req.view, v) {
+		n.refresh()
+		return n.viewParked.park(n, in)
+	}
+	owner, ok := n.router.Owner(in.req.id)
+	if ok && owner.ID == n.id {
+		return false, nil
+	}
+	if in.req.view.lineage == "" && in.req.view.hash != v.Hash() {
+		return n.viewParked.park(n, in) // nobody can tell which of the two views is the later one
+	}
+	return false, notOwner(in.req.id, v)
+}
+
+// newer reports whether s names a view that v has still to become.
+func newer(s stamp, v *core.View) bool {
+	return s.lineage != "" && s.lineage == v.Lineage() && s.epoch > v.Epoch()
+}
+
+func errGivenUp(id core.Identity) error {
+	return core.WithDelivery(fmt.Errorf("cluster: call of %s: its caller gave up: %w", id, core.ErrStopped), core.Undelivered)
+}
+
+// parking holds calls that wait for the next view.
+type parking struct {
+	mu    sync.Mutex
+	calls []parkedCall
+	stop  func() bool // of the timer; nil: none runs
+}
+
+type parkedCall struct {
+	in    *inCall
+	until time.Time
+}
+
+// park keeps in until the next view, at most for viewWait from its first time here.
+func (p *parking) park(n *Node, in *inCall) (parked bool, err error) {
+	now := n.clock.Now()
+	if in.patience.IsZero() {
+		in.patience = now.Add(viewWait)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !now.Before(in.patience) || len(p.calls) >= maxParked || n.halted.Load() {
+		return false, core.WithDelivery(core.Retry(fmt.Errorf("cluster: call of %s: this member has another view than the caller: %w", in.req.id, core.ErrBusy), retryDraining), core.Undelivered)
+	}
+	p.calls = append(p.calls, parkedCall{in, in.patience})
+	if p.stop == nil {
+		p.stop = n.clock.AfterFunc(viewWait, func() { p.expire(n) })
+	}
+	return true, nil
+}
+
+// take gives all that waits.
+func (p *parking) take() []parkedCall {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	calls := p.calls
+	p.calls = nil
+	if p.stop != nil {
+		p.stop()
+		p.stop = nil
+	}
+	return calls
+}
+
+// expire tries again all that waits: whatever has waited for long enough is then refused.
+func (p *parking) expire(n *Node) {
+	for _, c := range p.take() {
+		n.reroute(c.in)
+	}
+}
+
+// routedCalls are the calls by identity under way here, so that a cancel finds them.
+type routedCalls struct {
+	shards [16]struct {
+		mu sync.Mutex
+		m  map[cancelKey]*inCall
+	}
+}
+
+func (r *routedCalls) add(in *inCall) {
+	if in.reply == nil {
+		return
+	}
+	in.routed.Store(true)
+	s := &r.shards[in.number%uint64(len(r.shards))]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = map[cancelKey]*inCall{}
+	}
+	s.m[in.key()] = in
+}
+
+func (r *routedCalls) forget(in *inCall) {
+	if !in.routed.Load() {
+		return
+	}
+	s := &r.shards[in.number%uint64(len(r.shards))]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m[in.key()] == in {
+		delete(s.m, in.key())
+	}
+}
+
+func (r *routedCalls) cancel(key cancelKey) {
+	s := &r.shards[key.number%uint64(len(r.shards))]
+	s.mu.Lock()
+	in := s.m[key]
+	s.mu.Unlock()
+	if in != nil {
+		in.cancel()
+	}
+}
+
+func (r *routedCalls) len() int {
+	n := 0
+	for i := range r.shards {
+		r.shards[i].mu.Lock()
+		n += len(r.shards[i].m)
+		r.shards[i].mu.Unlock()
+	}
+	return n
+}
+
+var (
+	_ actor.Process = router{}
+	_ actor.Process = (*process)(nil)
+)

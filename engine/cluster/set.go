@@ -1,0 +1,30 @@
+package cluster
+
+import (
+	"github.com/google/wire"
+
+	"github.com/granary-go/granary/engine/grain"
+)
+
+// Set makes a Node of a Config, a core.Provider, a core.Lookup, and the roles grain.Kinds,
+// grain.Services, grain.StateStore, grain.Interceptors and Telemetry.
+var Set = wire.NewSet(
+	New,
+	wire.Struct(new(Components), "*"),
+	wire.Bind(new(grain.Caller), new(*Node)),
+)
+
+// NoTelemetrySet fills the roles of telemetry with nothing.
+var NoTelemetrySet = wire.NewSet(NoTelemetry, NoInterceptors)
+
+// NoStateSet fills the role of the state store with nothing: kinds of Level 3 are then refused.
+var NoStateSet = wire.NewSet(NoState)
+
+// NoTelemetry sees nothing.
+func NoTelemetry() Telemetry { return Telemetry{} }
+
+// NoInterceptors wrap nothing.
+func NoInterceptors() grain.Interceptors { return nil }
+
+// NoState keeps nothing.
+func NoState() grain.StateStore { return nil }

@@ -1,0 +1,391 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/grain"
+)
+
+// life is where a node is between New and the end of Stop.
+type life struct {
+	mu     sync.Mutex
+	stage  stage
+	undo   []step             // what Stop or a failed Start has to do, oldest first
+	abort  context.CancelFunc // ends a Start that is under way
+	err    error              // what Stop returns
+	fatal  error              // why the node stopped by itself
+	ready  chan struct{}      // closed when Start has succeeded
+	dead   chan struct{}      // closed when the node begins to stop by itself
+	over   chan struct{}      // closed when Stop has done everything
+	ending bool
+}
+
+type stage uint8
+
+const (
+	stageNew stage = iota
+	stageStarting
+	stageRunning
+	stageStopping
+	stageStopped
+)
+
+// The order of a stop: the greatest first. It is not quite that of the start in reverse: services
+// and the lookup hand over while the member is still seen, and answers drain before links are closed.
+const (
+	stopGoroutines = iota
+	stopNetwork
+	stopActors
+	stopLoops
+	stopProvider
+	stopLookup
+	stopServices // and more of them above
+	stopLeaving  = 1 << 20
+)
+
+// step is one thing to undo.
+type step struct {
+	order int
+	name  string
+	share int // of the time for stopping, in hundredths
+	do    func(ctx context.Context) error
+}
+
+func (l *life) init() {
+	l.ready, l.dead, l.over = make(chan struct{}), make(chan struct{}), make(chan struct{})
+}
+
+func (l *life) cause() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fatal
+}
+
+// Start brings the node up, in the order in which the parts need each other, so that everything that
+// serves runs before anybody can see the member. Nil means ready: the member is Up, MinMembers are,
+// links to all of them are open, and they take its calls. A failing step undoes those before it. Start
+// may be called once; ctx bounds it and nothing else.
+func (n *Node) Start(ctx context.Context) error {
+	ctx, abort := context.WithCancel(ctx)
+	defer abort()
+	n.life.mu.Lock()
+	if n.life.stage != stageNew {
+		defer n.life.mu.Unlock()
+		if n.life.stage >= stageStopping {
+			return fmt.Errorf("cluster: start: the node has been stopped; make a new one: %w", core.ErrStopped)
+		}
+		return fmt.Errorf("cluster: start: the node was started before: %w", core.ErrInvalid)
+	}
+	n.life.stage, n.life.abort = stageStarting, abort
+	n.life.mu.Unlock()
+
+	err := n.start(ctx)
+	n.life.mu.Lock()
+	if err == nil && !n.life.ending {
+		n.life.stage = stageRunning
+		close(n.life.ready)
+		n.life.mu.Unlock()
+		return nil
+	}
+	n.life.stage = stageStopping
+	n.life.mu.Unlock()
+	if err == nil || n.life.cause() != nil || errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = errors.Join(err, n.life.cause(), n.stoppedDuringStart())
+	}
+	return errors.Join(err, n.finish(context.WithoutCancel(ctx)))
+}
+
+func (n *Node) stoppedDuringStart() error {
+	n.life.mu.Lock()
+	defer n.life.mu.Unlock()
+	if !n.life.ending {
+		return nil
+	}
+	return fmt.Errorf("cluster: start: stopped: %w", core.ErrStopped)
+}
+
+// start does the steps. Each adds what undoes it.
+func (n *Node) start(ctx context.Context) error {
+	steps := []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"listen", n.listen},
+		{"system", n.startSystem},
+		{"kinds", n.registerKinds},
+		{"lookup", n.startLookup},
+		{"loops", n.startLoops},
+		{"services", n.startServices},
+		{"join", n.join},
+		{"view", n.awaitView},
+		{"up", n.goUp},
+		{"ready", n.awaitReady},
+	}
+	for _, s := range steps {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("cluster: start: %s: %w", s.name, err)
+		}
+		n.cfg.Seams.Step("start." + s.name)
+		if err := s.do(ctx); err != nil {
+			return fmt.Errorf("cluster: start: %s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+func (n *Node) onStop(order int, name string, share int, do func(ctx context.Context) error) {
+	n.life.mu.Lock()
+	defer n.life.mu.Unlock()
+	n.life.undo = append(n.life.undo, step{order, name, share, do})
+}
+
+func (n *Node) listen(ctx context.Context) error {
+	n.onStop(stopGoroutines, "goroutines", 5, n.group.Wait)
+	n.onStop(stopNetwork, "network", 10, n.remote.Stop)
+	address, err := n.remote.Listen(ctx)
+	if err != nil {
+		return err
+	}
+	n.self.Store(&core.Member{
+		ID: n.id, Address: address, Kinds: slices.Sorted(maps.Keys(n.kinds)), Status: core.Joining,
+		Weight: n.cfg.Weight, Joined: uint64(n.clock.Now().UnixMilli()), Protocol: core.Protocol{Min: 1, Max: 1},
+	})
+	return nil
+}
+
+func (n *Node) startSystem(context.Context) error {
+	address := n.Self().Address
+	if n.cfg.Client {
+		address = "client"
+	}
+	sys, err := actor.New(actor.Config{
+		Member: n.id, Address: address, Logger: n.log, Clock: n.clock, Observer: n.observer.Observer, Go: n.group.Go,
+	})
+	if err != nil {
+		return err
+	}
+	n.sys = sys
+	n.onStop(stopActors, "actors", 15, n.endActors)
+	processes := map[string]actor.Process{
+		processGrain:  router{n},
+		processLookup: &process{n: n, name: processLookup, request: typeLookup, response: typeLookupAnswer, viewed: true, handle: n.handleLookup},
+		processView:   &process{n: n, name: processView, request: typeProcess, response: typeProcessAnswer, handle: n.handleSeen},
+	}
+	for _, name := range slices.Sorted(maps.Keys(processes)) {
+		if _, err := sys.Register(name, processes[name]); err != nil {
+			return err
+		}
+	}
+	n.remote.AllowRaw(processGrain, typeGrainRequest, typeCancelCall, typeTerminated)
+	n.remote.AllowRaw(activationPrefix, typeGrainRequest, typeCancelCall)
+	n.remote.AllowRaw(processLookup, typeLookup)
+	n.remote.AllowRaw(processView, typeProcess)
+	return n.remote.Start(sys)
+}
+
+// registerKinds is where the kinds become known; New has checked them.
+func (n *Node) registerKinds(context.Context) error {
+	for _, name := range slices.Sorted(maps.Keys(n.kinds)) {
+		n.log.Debug("cluster: kind registered", "kind", name)
+	}
+	return nil
+}
+
+func (n *Node) startLookup(ctx context.Context) error {
+	n.onStop(stopLookup, "lookup", 10, n.stopLookup)
+	return n.parts.Lookup.Start(ctx, host{n}, n.env("lookup"))
+}
+
+// startLoops starts the goroutines that own the views and the passivation.
+func (n *Node) startLoops(context.Context) error {
+	stop := make(chan struct{})
+	n.group.Go("views", func() { n.watchViews(stop) })
+	if period := n.sweepPeriod(); period > 0 {
+		n.group.Go("passivation", func() { n.sweepIdle(stop, period) })
+	}
+	n.onStop(stopLoops, "loops", 5, func(context.Context) error {
+		close(stop)
+		n.halted.Store(true)
+		for _, c := range n.viewParked.take() {
+			n.reroute(c.in)
+		}
+		n.tellEnds(n.notices.take())
+		return nil
+	})
+	return nil
+}
+
+func (n *Node) startServices(ctx context.Context) error {
+	n.open.Store(true) // services call grains, and grains each other, before the member is visible
+	for i, s := range n.parts.Services {
+		n.onStop(stopServices+i, fmt.Sprintf("service %d", i), 10/len(n.parts.Services), s.Stop)
+		if err := s.Start(ctx, n.runtime(fmt.Sprintf("service%d", i))); err != nil {
+			return fmt.Errorf("service %d (%T): %w", i, s, err)
+		}
+	}
+	return nil
+}
+
+// join makes the member visible, or has a client watch.
+func (n *Node) join(ctx context.Context) error {
+	n.onStop(stopProvider, "provider", 10, n.leave)
+	env := n.env("provider")
+	if n.cfg.Client {
+		return n.parts.Provider.Watch(ctx, env, n.report)
+	}
+	return n.parts.Provider.Join(ctx, env, n.Self(), n.report)
+}
+
+// leave takes the member out of the provider.
+func (n *Node) leave(ctx context.Context) error {
+	err := n.parts.Provider.Leave(ctx)
+	if n.fenced.Load() && errors.Is(err, core.ErrEvicted) {
+		return nil // it is out
+	}
+	return err
+}
+
+func (n *Node) awaitView(ctx context.Context) error {
+	return n.await(ctx, func(v *core.View) bool {
+		_, listed := v.Member(n.id)
+		return listed || n.cfg.Client
+	})
+}
+
+func (n *Node) goUp(ctx context.Context) error {
+	if n.cfg.Client {
+		return nil
+	}
+	n.onStop(stopLeaving, "leaving", 70, n.leaveGracefully)
+	return n.setStatus(ctx, core.Up)
+}
+
+// setStatus stores this member's own row with another status.
+func (n *Node) setStatus(ctx context.Context, s core.Status) error {
+	m := n.Self()
+	m.Status = s
+	return n.parts.Provider.Update(ctx, m)
+}
+
+// awaitReady waits until the member is seen as Up among enough others, and links to all of them are
+// open: so they have it in their views and take its calls.
+func (n *Node) awaitReady(ctx context.Context) error {
+	for {
+		if err := n.await(ctx, n.enough); err != nil {
+			return err
+		}
+		at := n.views.current.Load()
+		var peers []core.MemberID
+		for m := range at.view.All() {
+			if m.ID != n.id && m.Status != core.Leaving {
+				peers = append(peers, m.ID)
+			}
+		}
+		waiting, cancel := context.WithCancelCause(ctx)
+		done := make(chan struct{})
+		n.group.Go("ready", func() {
+			select {
+			case <-at.next: // a member that cannot be reached may be gone by now
+				cancel(errViewMoved)
+			case <-done:
+			}
+		})
+		err := n.remote.Connected(waiting, peers)
+		close(done)
+		moved := errors.Is(context.Cause(waiting), errViewMoved)
+		cancel(nil)
+		if err == nil || !moved {
+			return err
+		}
+	}
+}
+
+var errViewMoved = errors.New("the view has moved")
+
+// enough reports whether v has this member and MinMembers in all Up.
+func (n *Node) enough(v *core.View) bool {
+	up, self := 0, n.cfg.Client
+	for m := range v.All() {
+		if m.Status == core.Up {
+			up++
+			self = self || m.ID == n.id
+		}
+	}
+	return self && up >= n.cfg.MinMembers
+}
+
+// sweepPeriod is how often activations are looked over for passivation: often enough for the kind of
+// the shortest idle time. Zero: no kind has one.
+func (n *Node) sweepPeriod() time.Duration {
+	var shortest time.Duration
+	for _, k := range n.kinds {
+		if k.idle > 0 && (shortest == 0 || k.idle < shortest) {
+			shortest = k.idle
+		}
+	}
+	if shortest == 0 {
+		return 0
+	}
+	return min(max(shortest/8, 5*time.Millisecond), 10*time.Second)
+}
+
+// sweepIdle looks over all activations and asks those that were idle for long enough to end. There
+// is no timer an activation.
+func (n *Node) sweepIdle(stop <-chan struct{}, period time.Duration) {
+	due := make(chan struct{}, 1)
+	var cancel func() bool
+	arm := func() {
+		cancel = n.clock.AfterFunc(period, func() { due <- struct{}{} })
+	}
+	arm()
+	for {
+		select {
+		case <-due:
+		case <-stop:
+			cancel()
+			return
+		}
+		now := int64(n.clock.Now().Sub(n.made))
+		n.coarse.Store(now)
+		for a := range n.acts.all() {
+			if idle := a.kind.idle; idle > 0 && now-a.last.Load() >= int64(idle) {
+				_ = n.sys.Nudge(a.ref, idleCheck{}) // it may be ending already
+			}
+		}
+		arm()
+	}
+}
+
+// runtime is what the node lends to a service.
+func (n *Node) runtime(name string) grain.Runtime {
+	return grain.Runtime{
+		Caller: n, Env: n.env(name), Self: n.Self(), View: n.View, Actors: n.sys,
+		Handle: n.handleService, Send: n.sendService,
+	}
+}
+
+// handleService registers a raw process of a service.
+func (n *Node) handleService(name string, h grain.Handler) {
+	p := &process{n: n, name: name, request: typeProcess, response: typeProcessAnswer,
+		handle: func(ctx context.Context, from core.Member, _ *stamp, m core.Message) (core.Message, error) {
+			return h(ctx, from, m)
+		}}
+	if _, err := n.sys.Register(name, p); err != nil {
+		n.log.Error("cluster: a process of a service is not reachable", "process", name, "error", err)
+		return
+	}
+	n.remote.AllowRaw(name, typeProcess)
+}
+
+// sendService reaches a raw process of a service, on this member too.
+func (n *Node) sendService(ctx context.Context, to core.Member, name string, m core.Message) (core.Message, error) {
+	return n.request(ctx, to, name, &wireEnvelope{typ: typeProcess, message: m})
+}

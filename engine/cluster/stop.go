@@ -1,0 +1,229 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/granary-go/granary/core"
+)
+
+// Stop takes the node out of the cluster and ends everything it has started. Before that it hands
+// over gracefully: peers learn that it leaves, activations finish their queues and save, and only then
+// its row and its links go. It takes at most Config.StopTimeout, or until ctx ends: what is not done
+// by then is done hard. The errors of all steps are joined; each step is done whatever became of those
+// before.
+//
+// Stop may be called at any time, before and during Start too, and again: every call returns when the
+// node has stopped, with the same error, or when its ctx ends.
+func (n *Node) Stop(ctx context.Context) error {
+	n.life.mu.Lock()
+	switch n.life.stage {
+	case stageNew:
+		n.life.stage = stageStopped
+		close(n.life.over)
+	case stageStarting:
+		n.life.ending = true
+		n.life.abort() // Start undoes what it did
+	case stageRunning:
+		n.life.stage = stageStopping
+		n.life.mu.Unlock()
+		return n.finish(ctx)
+	}
+	n.life.mu.Unlock()
+	select {
+	case <-n.life.over:
+		n.life.mu.Lock()
+		defer n.life.mu.Unlock()
+		return n.life.err
+	case <-ctx.Done():
+		return fmt.Errorf("cluster: stop: %w", context.Cause(ctx))
+	}
+}
+
+// finish undoes what Start did, in the order of a stop.
+func (n *Node) finish(ctx context.Context) error {
+	defer n.cancel(core.ErrStopped)
+	ctx, cancel := n.withTimeout(ctx, n.cfg.StopTimeout)
+	defer cancel()
+	end := n.clock.Now().Add(n.cfg.StopTimeout)
+	n.life.mu.Lock()
+	undo := slices.Clone(n.life.undo)
+	n.life.mu.Unlock()
+	slices.SortStableFunc(undo, func(a, b step) int { return b.order - a.order })
+	var errs []error
+	for _, s := range undo {
+		n.cfg.Seams.Step("stop." + s.name)
+		limit := min(n.cfg.StopTimeout*time.Duration(s.share)/100, end.Sub(n.clock.Now()))
+		limited, done := n.withTimeout(ctx, limit)
+		if err := s.do(limited); err != nil {
+			errs = append(errs, fmt.Errorf("cluster: stop: %s: %w", s.name, err))
+		}
+		done()
+	}
+	n.life.mu.Lock()
+	defer n.life.mu.Unlock()
+	n.life.err = errors.Join(errs...)
+	n.life.stage = stageStopped
+	close(n.life.over)
+	return n.life.err
+}
+
+// die stops the node by itself: it was evicted, or a part cannot go on. Fenced activations end
+// without saving.
+func (n *Node) die(cause error, fence bool) {
+	n.life.mu.Lock()
+	if n.life.fatal != nil || n.life.stage >= stageStopping {
+		n.life.mu.Unlock()
+		return
+	}
+	n.life.fatal = cause
+	close(n.life.dead)
+	n.life.mu.Unlock()
+	if fence {
+		n.fenced.Store(true)
+		n.open.Store(false)
+		n.draining.Store(true)
+		n.cancel(cause)
+	}
+	n.after.Go("stop", func() {
+		_ = n.Stop(context.WithoutCancel(n.base)) // Run and the next Stop return the error
+	})
+}
+
+// leaveGracefully is the part of a stop that others see: peers learn that this member leaves, then
+// what runs here ends in order.
+func (n *Node) leaveGracefully(ctx context.Context) error {
+	if n.fenced.Load() {
+		return nil
+	}
+	return errors.Join(n.announceLeaving(ctx), n.drainAll(ctx))
+}
+
+// announceLeaving stores the status Leaving and waits until every Up member has seen it, so that
+// nobody places anything here any more.
+func (n *Node) announceLeaving(ctx context.Context) error {
+	n.cfg.Seams.Step("stop.announce")
+	tell, cancel := n.withTimeout(ctx, n.cfg.StopTimeout/10)
+	err := n.setStatus(tell, core.Leaving)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("status leaving: %w", err)
+	}
+	n.cfg.Seams.Step("stop.seen")
+	seen, cancel := n.withTimeout(ctx, min(n.cfg.StopTimeout/5, 2*time.Second))
+	defer cancel()
+	left := func(v *core.View) bool { return leaves(v, n.id) }
+	if err := n.await(seen, left); err != nil {
+		return fmt.Errorf("this member's own view does not show that it leaves: %w", err)
+	}
+	var wg sync.WaitGroup
+	for m := range n.View().All() {
+		if m.ID == n.id || m.Status != core.Up {
+			continue
+		}
+		wg.Add(1)
+		n.group.Go("leaving", func() {
+			defer wg.Done()
+			// A peer that does not answer in time has a view of its own making; the calls that it
+			// still sends here are refused as not delivered.
+			_, _ = n.request(seen, m, processView, &wireEnvelope{typ: typeProcess, message: core.Message{Type: messageSeen, Data: []byte(n.id)}})
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+// messageSeen asks whether the installed view shows that the member named in it leaves.
+const messageSeen = "granary.LeavingSeen"
+
+// handleSeen answers once this node's view shows that a member leaves.
+func (n *Node) handleSeen(ctx context.Context, from core.Member, _ *stamp, m core.Message) (core.Message, error) {
+	if m.Type != messageSeen || core.MemberID(m.Data) != from.ID {
+		return core.Message{}, fmt.Errorf("cluster: %s takes questions of a member about itself: %w", processView, core.ErrInvalid)
+	}
+	n.refresh()
+	err := n.await(ctx, func(v *core.View) bool { return leaves(v, from.ID) })
+	return core.Message{Type: messageSeen}, err
+}
+
+// leaves reports whether v shows that nothing is placed on the member any more.
+func leaves(v *core.View, id core.MemberID) bool {
+	m, there := v.Member(id)
+	return !there || m.Status == core.Leaving
+}
+
+// A drain ends this many activations at a time, in so many batches side by side, so that their
+// stores are not overrun.
+const (
+	drainBatch   = 500
+	drainBatches = 8
+)
+
+// drainAll ends every activation: new calls are refused, the queue is finished, then the last turn.
+func (n *Node) drainAll(ctx context.Context) error {
+	n.cfg.Seams.Step("stop.drain")
+	n.draining.Store(true)
+	batches := make(chan []*activation, drainBatches)
+	var wg sync.WaitGroup
+	for range drainBatches {
+		wg.Add(1)
+		n.group.Go("drain", func() {
+			defer wg.Done()
+			for batch := range batches {
+				n.drainBatch(ctx, batch)
+			}
+		})
+	}
+	var batch []*activation
+	for a := range n.acts.all() {
+		if batch = append(batch, a); len(batch) == drainBatch {
+			batches <- batch
+			batch = nil
+		}
+	}
+	batches <- batch
+	close(batches)
+	wg.Wait()
+	n.tellEnds(n.notices.take())
+	if left := n.live(); left > 0 {
+		return fmt.Errorf("%d activations did not end in time: %w", left, context.Cause(ctx))
+	}
+	return nil
+}
+
+func (n *Node) drainBatch(ctx context.Context, batch []*activation) {
+	for _, a := range batch {
+		_ = n.sys.Nudge(a.ref, drain{core.StopLeaving}) // it may be ending already
+	}
+	for _, a := range batch {
+		_ = n.end(ctx, a, core.StopLeaving) // those that are left are counted at the end
+	}
+}
+
+// stopLookup has the lookup hand over; views that come later are not for it any more.
+func (n *Node) stopLookup(ctx context.Context) error {
+	n.lookupStopped.Store(true)
+	return n.parts.Lookup.Stop(ctx)
+}
+
+// endActors ends what the drain has left. Contexts of turns are cancelled first.
+func (n *Node) endActors(ctx context.Context) error {
+	n.open.Store(false)
+	n.draining.Store(true)
+	if n.live() > 0 {
+		n.cancel(core.ErrStopped)
+	}
+	return n.sys.Stop(ctx)
+}
+
+// endReason is why an activation ends that was stopped with the node.
+func (n *Node) endReason() core.StopReason {
+	if n.fenced.Load() {
+		return core.StopFenced
+	}
+	return core.StopLeaving
+}

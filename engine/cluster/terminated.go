@@ -1,0 +1,134 @@
+package cluster
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/remote"
+)
+
+// Ended activations are told to the members in batches: whichever of the two comes first.
+const (
+	noticeDelay = 5 * time.Millisecond
+	noticeBatch = 256
+)
+
+// notices gathers the ends of activations for the other members, whose caches then drop them.
+type notices struct {
+	mu    sync.Mutex
+	ends  []core.Activation
+	timer func() bool // nil: none runs
+}
+
+// ended is told once an activation, after its last turn.
+func (n *Node) ended(a *activation) {
+	n.cache.Drop(a.id, a.place.PID)
+	if n.released != nil {
+		n.released.Released(a.Activation(), a.why)
+	}
+	if n.tellsEnds {
+		n.notices.add(n, a.Activation())
+	}
+}
+
+func (s *notices) add(n *Node, a core.Activation) {
+	s.mu.Lock()
+	s.ends = append(s.ends, a)
+	if len(s.ends) >= noticeBatch {
+		ends := s.takeLocked()
+		s.mu.Unlock()
+		n.tellEnds(ends)
+		return
+	}
+	if s.timer == nil {
+		s.timer = n.clock.AfterFunc(noticeDelay, func() { n.tellEnds(s.take()) })
+	}
+	s.mu.Unlock()
+}
+
+func (s *notices) take() []core.Activation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.takeLocked()
+}
+
+func (s *notices) takeLocked() []core.Activation {
+	ends := s.ends
+	s.ends = nil
+	if s.timer != nil {
+		s.timer()
+		s.timer = nil
+	}
+	return ends
+}
+
+// tellEnds sends one batch to every other member. It is a hint: nobody waits for it, and what is
+// lost costs a caller one try.
+func (n *Node) tellEnds(ends []core.Activation) {
+	if len(ends) == 0 {
+		return
+	}
+	for _, ref := range n.views.current.Load().refs {
+		_ = ref.Send(actor.Envelope{Message: &wireEnds{ends}}) // a member that cannot be reached has nothing to drop that it would not find out
+	}
+}
+
+// wireEnds is a granary.ActivationsTerminated.
+type wireEnds struct{ ends []core.Activation }
+
+// WireType is the full name of the message.
+func (*wireEnds) WireType() string { return typeTerminated }
+
+// AppendWire appends the message.
+func (w *wireEnds) AppendWire(b []byte) ([]byte, error) {
+	var end, place []byte
+	for _, a := range w.ends {
+		end = appendString(end[:0], 1, a.Identity.Key)
+		end = appendString(end, 2, a.Identity.Kind)
+		place = appendPlacement(place[:0], a.Placement)
+		b = appendBytes(b, 1, appendBytes(end, 3, place))
+	}
+	return b, nil
+}
+
+func parseEnds(data []byte) ([]core.Activation, error) {
+	var ends []core.Activation
+	var inner error
+	err := fields(data, func(num protowire.Number, _ uint64, data []byte) {
+		if num != 1 {
+			return
+		}
+		var a core.Activation
+		inner = errors.Join(inner, fields(data, func(num protowire.Number, _ uint64, data []byte) {
+			switch num {
+			case 1:
+				a.Identity.Key = string(data)
+			case 2:
+				a.Identity.Kind = string(data)
+			case 3:
+				inner = errors.Join(inner, parsePlacement(data, &a.Placement))
+			}
+		}))
+		ends = append(ends, a)
+	})
+	return ends, errors.Join(err, inner)
+}
+
+// dropEnded takes the notices of a member about activations of its own.
+func (n *Node) dropEnded(m *remote.Inbound) error {
+	ends, err := parseEnds(m.Data)
+	if err != nil {
+		return core.WithDelivery(err, core.Undelivered)
+	}
+	for _, a := range ends {
+		if a.PID.Member == m.From.Member.ID { // a member speaks for itself only
+			n.cache.Drop(a.Identity, a.PID)
+		}
+	}
+	return nil
+}

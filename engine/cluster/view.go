@@ -1,0 +1,212 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/internal/membership"
+)
+
+// installed is a view with what the node derives from it. It is replaced as a whole.
+type installed struct {
+	view *core.View
+	next chan struct{}                // closed when another one is installed
+	refs map[core.MemberID]*actor.Ref // the $grain of every other member
+}
+
+// views is the shell of membership: reports of the provider come in from its goroutine, one owner
+// goroutine installs them.
+type views struct {
+	reported atomic.Pointer[core.View] // the latest report that was not looked at
+	wake     chan struct{}
+	current  atomic.Pointer[installed]
+}
+
+func (v *views) init() {
+	v.wake = make(chan struct{}, 1)
+	v.current.Store(&installed{next: make(chan struct{})})
+}
+
+// View is the view of the cluster that this node has installed; nil before the first. Its Reshape
+// has returned by then.
+func (n *Node) View() *core.View { return n.views.current.Load().view }
+
+// report is called by the provider. The latest report wins; it does not block.
+func (n *Node) report(v *core.View) {
+	n.views.reported.Store(v)
+	select {
+	case n.views.wake <- struct{}{}:
+	default:
+	}
+}
+
+// watchViews is the owner goroutine.
+func (n *Node) watchViews(stop <-chan struct{}) {
+	list := membership.New(membership.Config{Self: n.ownID(), Ordered: n.promises.Ordered})
+	for {
+		select {
+		case <-n.views.wake:
+		case <-stop:
+			return
+		}
+		if v := n.views.reported.Swap(nil); v != nil {
+			n.step(list, v)
+		}
+	}
+}
+
+// ownID is the ID whose row in views is this node's; empty for a client.
+func (n *Node) ownID() core.MemberID {
+	if n.cfg.Client {
+		return ""
+	}
+	return n.id
+}
+
+func (n *Node) step(list *membership.List, v *core.View) {
+	effect := list.Step(v)
+	if len(effect.Retired) > 0 {
+		n.remote.Block(effect.Retired...)
+	}
+	switch effect.Outcome {
+	case membership.Evicted:
+		n.log.Error("cluster: this member is out", "epoch", v.Epoch(), "reason", effect.Reason)
+		n.die(fmt.Errorf("cluster: member %s: %s: %w", n.id, effect.Reason, core.ErrEvicted), true)
+	case membership.Held:
+		n.log.Warn("cluster: a view is held back", "epoch", v.Epoch(), "reason", effect.Reason)
+	case membership.Installed:
+		n.install(effect.Topology)
+	case membership.Revised:
+		n.publish(effect.Topology.View)
+	}
+}
+
+// install tells everybody of a new view, in the order in which they depend on each other: who can be
+// reached, where identities are known to be, who owns them, and those who merely want to know.
+func (n *Node) install(t core.Topology) {
+	n.remote.SetMembers(t)
+	for _, m := range t.Left {
+		n.cache.DropMember(m.ID)
+		n.rates.forget(m.ID)
+	}
+	if err := n.reshape(t); err != nil {
+		n.log.Error("cluster: the lookup cannot go on", "epoch", t.View.Epoch(), "error", err)
+		n.die(fmt.Errorf("cluster: lookup: reshape to epoch %d: %w", t.View.Epoch(), err), false)
+		return
+	}
+	n.publish(t.View)
+	for _, c := range n.viewParked.take() {
+		n.reroute(c.in)
+	}
+	for _, s := range n.parts.Services {
+		if r, ok := s.(interface{ Reshape(core.Topology) }); ok {
+			r.Reshape(t)
+		}
+	}
+	if n.observer.Topology != nil {
+		n.observer.Topology(t)
+	}
+	n.announce(t)
+	n.log.LogAttrs(n.base, slog.LevelInfo, "cluster: view installed", slog.Uint64("epoch", t.View.Epoch()), slog.Int("members", t.View.Len()), slog.Int("joined", len(t.Joined)), slog.Int("left", len(t.Left)), slog.Int("changed", len(t.Changed)))
+}
+
+func (n *Node) reshape(t core.Topology) error {
+	if n.lookupStopped.Load() {
+		return nil
+	}
+	err := n.parts.Lookup.Reshape(t)
+	if n.lookupStopped.Load() { // meanwhile
+		return nil
+	}
+	return err
+}
+
+// publish makes v the view by which calls are routed and stamped.
+func (n *Node) publish(v *core.View) {
+	old := n.views.current.Load()
+	refs := make(map[core.MemberID]*actor.Ref, v.Len())
+	for m := range v.All() {
+		if ref := old.refs[m.ID]; ref != nil {
+			refs[m.ID] = ref
+		} else if m.ID != n.id {
+			refs[m.ID] = n.sys.Ref(core.PID{Address: m.Address, ID: processGrain, Member: m.ID})
+		}
+	}
+	if m, ok := v.Member(n.id); ok {
+		n.self.Store(&m)
+	}
+	n.views.current.Store(&installed{view: v, next: make(chan struct{}), refs: refs})
+	close(old.next)
+}
+
+// Self is this member as the installed view has it; before, as it was described to the provider. A
+// client has neither kinds nor a place in views.
+func (n *Node) Self() core.Member {
+	if m := n.self.Load(); m != nil {
+		return *m
+	}
+	return core.Member{ID: n.id, Kinds: slices.Sorted(maps.Keys(n.kinds)), Status: core.Joining}
+}
+
+// await waits until want holds of the installed view.
+func (n *Node) await(ctx context.Context, want func(*core.View) bool) error {
+	for {
+		at := n.views.current.Load()
+		if at.view != nil && want(at.view) {
+			return nil
+		}
+		select {
+		case <-at.next:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// awaitStamp lets a message of a lookup through once this node has the view under which it was sent.
+func (n *Node) awaitStamp(ctx context.Context, s stamp) error {
+	v := n.View()
+	switch {
+	case v != nil && s == stampOf(v):
+		return nil
+	case v != nil && s.lineage != "" && s.lineage == v.Lineage() && s.epoch < v.Epoch():
+		return core.WithDelivery(fmt.Errorf("cluster: a message of epoch %d, this member is at epoch %d: %w", s.epoch, v.Epoch(), core.ErrNotOwner), core.Undelivered)
+	}
+	n.refresh()
+	ctx, cancel := n.withTimeout(ctx, viewWait)
+	defer cancel()
+	err := n.await(ctx, func(v *core.View) bool {
+		return s == stampOf(v) || s.lineage == "" && v.Hash() == s.hash || s.lineage == v.Lineage() && s.lineage != "" && v.Epoch() >= s.epoch
+	})
+	if v = n.View(); err == nil && (s == stampOf(v) || s.lineage == "" && v.Hash() == s.hash) {
+		return nil
+	}
+	return core.WithDelivery(core.Retry(fmt.Errorf("cluster: a message of the view of epoch %d, this member is at epoch %d: %w", s.epoch, epochOf(v), core.ErrBusy), retryDraining), core.Undelivered)
+}
+
+// noticeStamp asks the provider if a peer has shown a later view.
+func (n *Node) noticeStamp(s stamp) {
+	if v := n.View(); v != nil && newer(s, v) {
+		n.refresh()
+	}
+}
+
+// refresh has the provider report now, if it can.
+func (n *Node) refresh() {
+	if r, ok := n.parts.Provider.(core.Refresher); ok {
+		r.Refresh()
+	}
+}
+
+func epochOf(v *core.View) uint64 {
+	if v == nil {
+		return 0
+	}
+	return v.Epoch()
+}
