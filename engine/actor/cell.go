@@ -70,7 +70,7 @@ func (c *cell) extra() *more {
 const (
 	turnMessages = 300 // messages a turn, then another cell has its turn
 	turnCheck    = 32  // messages between two looks at the clock
-	turnTime     = 1_000_000
+	turnTime     = int64(time.Millisecond)
 	exactBelow   = 256 // mailboxes smaller than this keep their count exactly
 	countStep    = 16  // larger ones to within this many
 )
@@ -81,8 +81,7 @@ func (c *cell) turn(w *worker) (again bool) {
 	c.ctx.worker = w
 	ended := false
 	defer func() {
-		c.ctx.worker = nil
-		if !ended {
+		if !ended { // else the cell may be another worker's by now
 			again = true
 			c.crashed(recover())
 		}

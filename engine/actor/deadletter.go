@@ -1,9 +1,7 @@
 package actor
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -52,10 +50,8 @@ func (s *System) deadLetter(target core.PID, e *Envelope) error {
 	if s.events.active() {
 		s.events.Publish(d)
 	}
-	if s.log.Enabled(context.Background(), slog.LevelInfo) {
-		if ok, missed := s.letters.allow(s.clock.Now()); ok {
-			s.log.Info("actor: dead letter", "target", target.String(), "type", fmt.Sprintf("%T", e.Message), "unlogged", missed)
-		}
+	if ok, missed := s.letters.allow(s.clock.Now()); ok {
+		s.log.Info("actor: dead letter", "target", target.String(), "type", fmt.Sprintf("%T", e.Message), "unlogged", missed)
 	}
 	return &DeadLetterError{Target: target}
 }
