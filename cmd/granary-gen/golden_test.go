@@ -47,6 +47,23 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// The generated code of the examples is what is generated now.
+func TestExamplesAreCurrent(t *testing.T) {
+	sources, err := filepath.Glob("../../examples/*/*/*.proto")
+	if err != nil || len(sources) == 0 {
+		t.Fatal(sources, err)
+	}
+	for _, source := range sources {
+		files, err := goCode(compiled(t, nil, source))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			compare(t, filepath.Join(filepath.Dir(source), filepath.Base(f.GetName())), []byte(f.GetContent()))
+		}
+	}
+}
+
 func compiled(t *testing.T, imports directories, files ...string) *pluginpb.CodeGeneratorRequest {
 	t.Helper()
 	s, err := locate(imports, files)
