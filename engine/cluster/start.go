@@ -162,12 +162,8 @@ func (n *Node) listen(ctx context.Context) error {
 }
 
 func (n *Node) startSystem(context.Context) error {
-	address := n.Self().Address
-	if n.cfg.Client {
-		address = "client"
-	}
 	sys, err := actor.New(actor.Config{
-		Member: n.id, Address: address, Logger: n.log, Clock: n.clock, Observer: n.observer.Observer, Go: n.group.Go,
+		Member: n.id, Address: n.Self().Address, Logger: n.log, Clock: n.clock, Observer: n.observer.Observer, Go: n.group.Go,
 	})
 	if err != nil {
 		return err

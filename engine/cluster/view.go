@@ -91,6 +91,9 @@ func (n *Node) step(list *membership.List, v *core.View) {
 // reached, where identities are known to be, who owns them, and those who merely want to know.
 func (n *Node) install(t core.Topology) {
 	n.remote.SetMembers(t)
+	for _, m := range t.Joined {
+		n.cache.Readmit(m.ID)
+	}
 	for _, m := range t.Left {
 		n.cache.DropMember(m.ID)
 		n.rates.forget(m.ID)

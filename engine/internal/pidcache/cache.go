@@ -8,6 +8,8 @@ package pidcache
 
 import (
 	"hash/maphash"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -157,8 +159,8 @@ func (c *Cache) Drop(id core.Identity, pid core.PID) bool {
 	return true
 }
 
-// DropMember removes what lives on the member, and refuses later entries for it: a member that is
-// gone never comes back under its ID.
+// DropMember removes what lives on the member, and refuses later entries for it until Readmit: a call
+// that began before may still bring one.
 func (c *Cache) DropMember(member core.MemberID) int {
 	c.mark(member)
 	return c.dropIf(func(e *Entry) bool { return e.PID.Member == member })
@@ -188,6 +190,21 @@ func (s *shard) remove(i int32) {
 	s.slots[i].id, s.slots[i].entry = core.Identity{}, Entry{}
 	s.slots[i].used.Store(false)
 	s.free = append(s.free, i)
+}
+
+// Readmit takes entries for the member again: a provider without an order may lose a member from
+// sight and find it again.
+func (c *Cache) Readmit(member core.MemberID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := *c.gone.Load()
+	if !old[member] {
+		return
+	}
+	c.order = slices.DeleteFunc(c.order, func(id core.MemberID) bool { return id == member })
+	next := maps.Clone(old)
+	delete(next, member)
+	c.gone.Store(&next)
 }
 
 func (c *Cache) mark(member core.MemberID) {

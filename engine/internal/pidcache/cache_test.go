@@ -57,6 +57,10 @@ func TestDropMember(t *testing.T) {
 	if c.Put(identity(1), entry("a", 1, 9)) {
 		t.Error("an entry for a member that is gone was taken")
 	}
+	c.Readmit("a")
+	if !c.Put(identity(1), entry("a", 1, 9)) {
+		t.Error("an entry for a member that is back was refused")
+	}
 	c.Clear()
 	if c.Len() != 0 {
 		t.Errorf("%d left", c.Len())
