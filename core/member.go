@@ -93,17 +93,23 @@ func (s Members) Get(id MemberID) (Member, bool) {
 	return s[i], true
 }
 
+// Has reports whether a member with this ID is in s.
+func (s Members) Has(id MemberID) bool {
+	_, found := s.Get(id)
+	return found
+}
+
 // Union holds every member of s and of o; where both have an ID, the row of o.
 func (s Members) Union(o Members) Members { return NewMembers(slices.Concat(s, o)...) }
 
 // Difference holds the members of s whose ID is not in o.
 func (s Members) Difference(o Members) Members {
-	return s.filter(func(m Member) bool { _, in := o.Get(m.ID); return !in })
+	return s.filter(func(m Member) bool { return !o.Has(m.ID) })
 }
 
 // Intersection holds the members of s whose ID is in o too, with the rows of s.
 func (s Members) Intersection(o Members) Members {
-	return s.filter(func(m Member) bool { _, in := o.Get(m.ID); return in })
+	return s.filter(func(m Member) bool { return o.Has(m.ID) })
 }
 
 func (s Members) filter(keep func(Member) bool) Members {

@@ -11,42 +11,43 @@ import (
 
 // Departure is a member lately removed from the view.
 type Departure struct {
-	ID    MemberID
-	Epoch uint64 // epoch of the removal
+	ID    MemberID `json:"id"`
+	Epoch uint64   `json:"epoch"` // epoch of the removal
 	// Guard is how long the member may still act, counted by each reader on its own clock from the
 	// moment it first saw this departure. Zero for a clean leave; whoever has counted a guard to
 	// its end swaps it to zero, so that no joiner counts it again.
-	Guard time.Duration
+	Guard time.Duration `json:"guard_ns,omitempty"`
 }
 
 // Change is one step of ownership: from Epoch on, the member had this status and weight.
 type Change struct {
-	Epoch  uint64
-	ID     MemberID
-	Status Status // 0: removed
-	Weight uint16
+	Epoch  uint64   `json:"epoch"`
+	ID     MemberID `json:"id"`
+	Status Status   `json:"status"` // 0: removed
+	Weight uint16   `json:"weight,omitempty"`
 }
 
 // Suspicion is one member's vote that another is dead. Each reader counts it for 60 s on its own
 // clock, from the moment it first saw it.
 type Suspicion struct {
-	Suspect, Voter MemberID
-	Epoch          uint64 // epoch that the voter saw
+	Suspect MemberID `json:"suspect"`
+	Voter   MemberID `json:"voter"`
+	Epoch   uint64   `json:"epoch"` // epoch that the voter saw
 }
 
 // ViewRecord is the stored form of a view: what a provider keeps and swaps. Its one encoding is the
 // JSON of MarshalJSON, held by golden files.
 type ViewRecord struct {
-	Format     uint16 // of the encoding; a member that does not know it reads, but does not swap
-	Lineage    string // one life of the provider's data; empty: epochs are local to this member
-	Epoch      uint64 // grows by 1, only when the set of members or a status, weight or kind list changes
-	Revision   uint64 // grows by 1 with every write. The first epoch of a lineage is Unix milliseconds
-	WriteID    string // random, new with every write: one revision with two write IDs is Foreign
-	Members    []Member
-	Departed   []Departure // newest 1,024; where a younger one would have to go, Join waits
-	Changes    []Change    // of the last 64 epochs, ascending
-	Suspicions []Suspicion // revision only, like guards
-	Extra      []byte      // fields of a newer format, kept by whoever rewrites
+	Format     uint16      `json:"format"`   // of the encoding; a member that does not know it reads, but does not swap
+	Lineage    string      `json:"lineage"`  // one life of the provider's data; empty: epochs are local to this member
+	Epoch      uint64      `json:"epoch"`    // grows by 1, only when the set of members or a status, weight or kind list changes
+	Revision   uint64      `json:"revision"` // grows by 1 with every write. The first epoch of a lineage is Unix milliseconds
+	WriteID    string      `json:"write_id"` // random, new with every write: one revision with two write IDs is Foreign
+	Members    []Member    `json:"members,omitempty"`
+	Departed   []Departure `json:"departed,omitempty"`   // newest 1,024; where a younger one would have to go, Join waits
+	Changes    []Change    `json:"changes,omitempty"`    // of the last 64 epochs, ascending
+	Suspicions []Suspicion `json:"suspicions,omitempty"` // revision only, like guards
+	Extra      []byte      `json:"-"`                    // fields of a newer format, kept by whoever rewrites: a JSON object
 }
 
 // View is a ViewRecord checked, sorted and indexed: immutable, shared freely between goroutines.

@@ -213,7 +213,7 @@ func skewedViews(t testing.TB, h Harness) {
 // churn lets members come, leave and crash while callers ask, then looks at the end and the history.
 func churn(t testing.TB, h Harness, ordered bool) {
 	all := ids(20)
-	w := newWorld(t, h, ordered, 4)
+	w := newRovingWorld(t, h, ordered, 4)
 	loading, stopLoad := context.WithCancel(t.Context())
 	var callers sync.WaitGroup
 	defer callers.Wait()
@@ -222,14 +222,26 @@ func churn(t testing.TB, h Harness, ordered bool) {
 		random := rand.New(rand.NewPCG(uint64(c), 7))
 		callers.Go(func() { w.load(loading, random, all) })
 	}
+	luck := rand.New(rand.NewPCG(2, 9)) // the network asks it under a lock
+	w.setFault(func(core.MemberID, core.MemberID) fault {
+		switch luck.IntN(10) {
+		case 0:
+			return lostRequest
+		case 1:
+			return lostAnswer
+		}
+		return healthy
+	})
 	random := rand.New(rand.NewPCG(1, 9))
 	for range 12 {
 		w.change(random)
-		timer := time.NewTimer(time.Duration(random.Int64N(int64(10 * stopTakes))))
+		timer := time.NewTimer(time.Duration(random.Int64N(int64(20 * stopTakes))))
 		<-timer.C
 	}
 	stopLoad()
 	callers.Wait()
+	w.setFault(nil)
+	w.calm()
 	w.checkConverged(all)
 }
 
@@ -238,7 +250,7 @@ func (w *world) load(ctx context.Context, random *rand.Rand, all []core.Identity
 	for ctx.Err() == nil {
 		nodes := w.ready()
 		n, id := nodes[random.IntN(len(nodes))], all[random.IntN(len(all))]
-		asked, cancel := context.WithTimeout(ctx, 10*stopTakes)
+		asked, cancel := context.WithTimeout(ctx, 20*stopTakes)
 		p, err := w.resolve(asked, n, id)
 		cancel()
 		if err == nil && random.IntN(4) == 0 {

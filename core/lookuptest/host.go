@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +34,7 @@ type node struct {
 	hold        chan struct{} // Activate waits until it is closed
 	entered     int           // calls of Activate
 	strategy    core.Strategy
+	restless    *rand.Rand // not nil: Activate takes its time, and some activations end at once
 }
 
 // activation is one grain that runs, or is in its Stopped turn.
@@ -64,6 +66,8 @@ func (n *node) Activate(ctx context.Context, id core.Identity, t core.Token) (co
 	if err := n.enter(ctx); err != nil {
 		return core.Placement{}, err
 	}
+	n.dawdle()
+	defer n.dawdle()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.refusal(id); err != nil {
@@ -80,7 +84,32 @@ func (n *node) Activate(ctx context.Context, id core.Identity, t core.Token) (co
 	}
 	n.activations[id] = a
 	n.w.history.add(started, a.Activation)
+	if n.restless != nil && n.restless.IntN(4) == 0 {
+		n.stop(a, core.StopIdle) // it may be over before Activate returns
+	}
 	return a.Placement, nil
+}
+
+// dawdle takes a moment, if the node is restless.
+func (n *node) dawdle() {
+	n.mu.Lock()
+	var d time.Duration
+	if n.restless != nil {
+		d = time.Duration(n.restless.Int64N(int64(3 * stopTakes)))
+	}
+	n.mu.Unlock()
+	if d > 0 {
+		timer := time.NewTimer(d)
+		<-timer.C
+	}
+}
+
+// stop begins the Stopped turn of a, once. n.mu is held.
+func (n *node) stop(a *activation, why core.StopReason) {
+	if !a.stopping {
+		a.stopping = true
+		n.w.hosts.Go("stop "+a.Identity.String(), func() { n.stopTurn(a, why) })
+	}
 }
 
 // enter counts the call and waits while activations are held.
@@ -135,10 +164,7 @@ func (n *node) Deactivate(ctx context.Context, id core.Identity, t core.Token, w
 		n.mu.Unlock()
 		return nil
 	}
-	if !a.stopping {
-		a.stopping = true
-		n.w.hosts.Go("stop "+id.String(), func() { n.stopTurn(a, why) })
-	}
+	n.stop(a, why)
 	n.mu.Unlock()
 	select {
 	case <-a.gone:

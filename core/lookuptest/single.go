@@ -74,6 +74,8 @@ func shareAttempt(t testing.TB, h Harness) {
 		})
 	}
 	w.awaitActivate(ctx, 1)
+	timer := time.NewTimer(10 * stopTakes) // until the last of the callers has asked
+	<-timer.C
 	for _, n := range w.nodes {
 		n.release()
 	}
@@ -262,7 +264,8 @@ func forgetOther(t testing.TB, h Harness) {
 }
 
 func forgetLiving(t testing.TB, h Harness) {
-	w := newWorld(t, h, true, 3)
+	w := newRovingWorld(t, h, true, 3)
+	w.calm() // what roves is the strategy
 	for _, id := range ids(10) {
 		p := w.mustResolve(w.nodes[0], id)
 		for _, n := range w.nodes {

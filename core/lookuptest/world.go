@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -40,23 +41,54 @@ type world struct {
 	record  core.ViewRecord
 	current *core.View
 	fault   func(from, to core.MemberID) fault
+	roving  bool // nodes are restless, and their strategy picks another host every time
 }
 
 // newWorld makes a cluster of n nodes that are Up, host kind, and have the same view. Ordered views
 // have a lineage and epochs that all nodes share.
 func newWorld(t testing.TB, h Harness, ordered bool, n int) *world {
 	t.Helper()
+	w := emptyWorld(t, h, ordered)
+	w.grow(n)
+	return w
+}
+
+// newRovingWorld is newWorld with hosts that make it hard: each strategy picks another host every
+// time, Activate takes its time, and a quarter of the activations end at once.
+func newRovingWorld(t testing.TB, h Harness, ordered bool, n int) *world {
+	t.Helper()
+	w := emptyWorld(t, h, ordered)
+	w.roving = true
+	w.grow(n)
+	return w
+}
+
+func emptyWorld(t testing.TB, h Harness, ordered bool) *world {
 	w := &world{t: t, h: h, make: h.New(t), history: newHistory(), byID: map[core.MemberID]*node{}}
 	w.record = core.ViewRecord{Epoch: 1_700_000_000_000}
 	if ordered {
 		w.record.Lineage = "lineage-1"
 	}
 	t.Cleanup(w.close)
+	return w
+}
+
+// grow adds n nodes.
+func (w *world) grow(n int) {
+	w.t.Helper()
 	for range n {
 		w.start(w.add(kind))
 	}
 	w.publish()
-	return w
+}
+
+// calm ends what makes a roving world hard, so that it can settle.
+func (w *world) calm() {
+	for _, n := range w.alive() {
+		n.mu.Lock()
+		n.restless = nil
+		n.mu.Unlock()
+	}
 }
 
 // add makes a node that is not yet started. Its member hosts kinds.
@@ -74,6 +106,9 @@ func (w *world) add(kinds ...string) *node {
 		installed:   make(chan struct{}),
 		activations: map[core.Identity]*activation{},
 		strategy:    strategy.Rendezvous{},
+	}
+	if w.roving {
+		n.strategy, n.restless = &strategy.RoundRobin{}, rand.New(rand.NewPCG(uint64(i), 11))
 	}
 	w.nodes = append(w.nodes, n)
 	w.byID[n.self.ID] = n
@@ -211,6 +246,7 @@ func (w *world) carry(ctx context.Context, from *node, to core.MemberID, m core.
 	if m.Type == "" {
 		w.t.Errorf("call of %s: a message without a type cannot travel", to)
 	}
+	from.dawdle()
 	answer, err := target.handle(ctx, self, stamp, m)
 	if trouble == lostAnswer || target.isDown() {
 		return core.Message{}, core.WithDelivery(fmt.Errorf("call %s: %w", to, core.ErrUnreachable), core.DeliveryUnknown)

@@ -75,7 +75,8 @@ func MustFail(t *testing.T, bubble bool, rows []Row) {
 		case len(complaints[row.Promise]) == 0:
 			t.Errorf("%q was found kept by a twin that keeps nothing", row.Promise)
 		default:
-			t.Logf("%s: %s", row.Promise, complaints[row.Promise][0])
+			first, _, _ := strings.Cut(complaints[row.Promise][0], "\n")
+			t.Logf("%s: %s", row.Promise, first)
 		}
 	}
 }

@@ -1,0 +1,209 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/granary-go/granary/core"
+)
+
+// directory knows where every identity of a hub lives. Each of its methods is one atomic step, so
+// what happens to one identity is one sequence. Hosts carry an order out only between begin and
+// finish, so a message that arrives late finds its order gone and does nothing.
+//
+// It holds one entry for each activation that runs or was ordered, and the set of hosts.
+type directory struct {
+	mu      sync.Mutex // guards what follows
+	epoch   uint64     // of all tokens: Unix milliseconds of the first Start, so a later hub's are greater
+	seq     uint64
+	entries map[core.Identity]*entry
+	hosts   map[core.MemberID]*hosted
+}
+
+// hosted is what one member has.
+type hosted struct {
+	lookup *Lookup
+	ids    map[core.Identity]struct{}
+}
+
+// entry is the one order for an identity, carried out or not.
+type entry struct {
+	host  core.MemberID
+	token core.Token
+	pid   core.PID   // zero until the host has activated it
+	was   core.Token // of an activation that may still run at the host; zero: none
+	doubt bool       // the host may run it under token, although it did not say so
+	begun bool       // a call of Activate for it is under way
+	ended bool       // released while begun
+}
+
+func newDirectory() directory {
+	return directory{entries: map[core.Identity]*entry{}, hosts: map[core.MemberID]*hosted{}}
+}
+
+// enlist makes l the lookup of member id.
+func (d *directory) enlist(id core.MemberID, l *Lookup, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.epoch == 0 {
+		d.epoch = uint64(max(now.UnixMilli(), 1))
+	}
+	d.hosts[id] = &hosted{lookup: l, ids: map[core.Identity]struct{}{}}
+}
+
+// next is a token above all earlier ones. d.mu is held.
+func (d *directory) next() core.Token {
+	d.seq++
+	return core.Token{Epoch: d.epoch, Seq: d.seq}
+}
+
+// find is the order for id, if there is one.
+func (d *directory) find(id core.Identity) (entry, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, known := d.entries[id]
+	if !known {
+		return entry{}, false
+	}
+	return *e, true
+}
+
+// order is the present order for id; if there is none it is made for host.
+func (d *directory) order(id core.Identity, host core.MemberID) (entry, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e, known := d.entries[id]; known {
+		return *e, nil
+	}
+	at, listed := d.hosts[host]
+	if !listed {
+		return entry{}, fmt.Errorf("member %s is gone: %w", host, core.ErrNotOwner)
+	}
+	e := &entry{host: host, token: d.next()}
+	d.entries[id] = e
+	at.ids[id] = struct{}{}
+	return *e, nil
+}
+
+// begin lets l carry the order for id under t out, if it still stands, is l's, and is not being
+// carried out already: one call of Activate at a time, so that none can follow the end of what
+// another one made. placed tells that there is nothing left to do.
+func (d *directory) begin(id core.Identity, t core.Token, l *Lookup) (placed bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, known := d.entries[id]
+	at, listed := d.hosts[l.self]
+	switch {
+	case !known || e.token != t || e.host != l.self || !listed || at.lookup != l:
+		return false, fmt.Errorf("the order for %s under %s does not stand: %w", id, t, core.ErrNotOwner)
+	case !e.pid.IsZero():
+		return true, nil
+	case e.begun:
+		return false, core.Retry(fmt.Errorf("%s is just being activated: %w", id, core.ErrBusy), soon)
+	}
+	e.begun = true
+	return false, nil
+}
+
+// finish notes how Activate ended. doubt tells that the host may still run the activation; the caller
+// then asks the host to stop it.
+func (d *directory) finish(id core.Identity, t core.Token, p core.Placement, err error) (doubt bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, known := d.entries[id]
+	if !known || e.token != t {
+		return false // dropped meanwhile, with its member
+	}
+	e.begun = false
+	switch {
+	case e.ended:
+		d.remove(id, e)
+	case err == nil, (errors.Is(err, core.ErrConflict) || errors.Is(err, core.ErrFenced)) && !p.PID.IsZero():
+		// A running activation is adopted under its own token: it is the one of this identity.
+		e.token, e.pid, e.was, e.doubt = p.Token, p.PID, core.Token{}, false
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		e.doubt = true
+		return true
+	case !e.doubt && e.was.IsZero():
+		d.remove(id, e)
+	}
+	return false
+}
+
+// cancel takes back an order that nobody has carried out: it is as if it had never been made.
+func (d *directory) cancel(id core.Identity, t core.Token) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, known := d.entries[id]
+	if known && e.token == t && e.pid.IsZero() && e.was.IsZero() && !e.doubt && !e.begun {
+		d.remove(id, e)
+	}
+}
+
+// released notes that an activation has ended.
+func (d *directory) released(a core.Activation) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, known := d.entries[a.Identity]
+	if !known || e.host != a.PID.Member {
+		return
+	}
+	switch {
+	case e.token == a.Token:
+		e.ended = e.begun
+		e.pid, e.doubt = core.PID{}, false
+	case e.was == a.Token:
+		e.was = core.Token{}
+	default:
+		return
+	}
+	if !e.begun && e.pid.IsZero() && e.was.IsZero() && !e.doubt {
+		d.remove(a.Identity, e)
+	}
+}
+
+// suspect notes that nobody was found at stale: the next order goes to the same host, under a new
+// token, and finds out whether the activation runs.
+func (d *directory) suspect(id core.Identity, stale core.PID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, known := d.entries[id]
+	if !known || e.pid != stale || stale.IsZero() || e.begun {
+		return
+	}
+	e.pid, e.was, e.token = core.PID{}, e.token, d.next()
+}
+
+// drop forgets a member and all that lived there.
+func (d *directory) drop(member core.MemberID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at, listed := d.hosts[member]
+	if !listed {
+		return
+	}
+	delete(d.hosts, member)
+	for id := range at.ids {
+		delete(d.entries, id)
+	}
+}
+
+// delist forgets a member on which nothing is left.
+func (d *directory) delist(member core.MemberID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if at, listed := d.hosts[member]; listed && len(at.ids) == 0 {
+		delete(d.hosts, member)
+	}
+}
+
+// remove forgets an entry. d.mu is held.
+func (d *directory) remove(id core.Identity, e *entry) {
+	delete(d.entries, id)
+	if at, listed := d.hosts[e.host]; listed {
+		delete(at.ids, id)
+	}
+}
