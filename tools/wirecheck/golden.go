@@ -37,10 +37,23 @@ func checkErrors(ctx context.Context, out io.Writer, w *workspace, bin, cases st
 		return err
 	}
 	defer s.close()
+	code, _, stderr, err := s.tool.run(ctx, "gen", s.dir, s.folders(names))
+	if err != nil {
+		return err
+	}
+	if code == 0 {
+		return fmt.Errorf("faulty injectors %q: %w", names, errAccepted)
+	}
+	complaints := splitComplaints(stderr)
+	if len(complaints) == 0 { // it could not even read the cases
+		return fmt.Errorf("faulty injectors %q: %w:\n%s", names, errWire, stderr)
+	}
 	var wrong []error
 	for _, name := range names {
-		text, err := complaint(ctx, w, s, name)
-		if err == nil {
+		text, refused := complaints[name]
+		err := errAccepted
+		if refused {
+			text = normalise(text, map[string]string{filepath.Join(s.dir, name): "CASE", w.root: "ROOT"})
 			err = matchGolden(filepath.Join(cases, name, goldenName), text, update)
 		}
 		if err != nil {
@@ -53,17 +66,22 @@ func checkErrors(ctx context.Context, out io.Writer, w *workspace, bin, cases st
 	return errors.Join(wrong...)
 }
 
-// complaint is what wire prints about one case, with the same paths on every machine.
-func complaint(ctx context.Context, w *workspace, s *scratch, name string) (string, error) {
-	dir := filepath.Join(s.dir, name)
-	code, stdout, stderr, err := s.tool.run(ctx, dir, "gen")
-	if err != nil {
-		return "", err
+// wroteLine is what wire prints about a case that it does not refuse.
+var wroteLine = regexp.MustCompile(`(?m)^wire: \S+: wrote .*\n`)
+
+// complaintEnd is the line that ends what wire says about one case.
+var complaintEnd = regexp.MustCompile(`(?m)^wire: ` + regexp.QuoteMeta(scratchModule) + `/(\S+): generate failed\n`)
+
+// splitComplaints cuts what wire prints into one text a case that it refused.
+func splitComplaints(stderr string) map[string]string {
+	stderr = wroteLine.ReplaceAllString(stderr, "")
+	texts := make(map[string]string)
+	from := 0
+	for _, end := range complaintEnd.FindAllStringSubmatchIndex(stderr, -1) {
+		texts[stderr[end[2]:end[3]]] = stderr[from:end[1]]
+		from = end[1]
 	}
-	if code == 0 {
-		return "", fmt.Errorf("%w: it printed %q", errAccepted, stdout)
-	}
-	return normalise(stderr, map[string]string{dir: "CASE", w.root: "ROOT"}), nil
+	return texts
 }
 
 // normalise replaces folders by their names, and drops positions in files of the workspace.

@@ -60,12 +60,25 @@ func run(ctx context.Context, out io.Writer, root, tools string, gen, update boo
 		return err
 	}
 	if gen {
-		return generate(ctx, out, tool, injectors)
+		if err := tool.generate(ctx, w.root, injectors); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "wire: %d injector packages generated\n", len(injectors))
+		return nil
 	}
 	cases := filepath.Join(tools, "wirecheck", "testdata")
 	return errors.Join(
-		compare(ctx, out, tool, injectors),
+		checkInjectors(ctx, out, w, tool, injectors),
 		checkSets(ctx, out, w, bin, filepath.Join(cases, "sets")),
 		checkErrors(ctx, out, w, bin, filepath.Join(cases, "errors"), update),
 	)
+}
+
+// checkInjectors compares the committed wire_gen.go files.
+func checkInjectors(ctx context.Context, out io.Writer, w *workspace, tool wireTool, injectors []string) error {
+	if err := tool.compare(ctx, w.root, injectors); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "wire: %d injector packages are as generated\n", len(injectors))
+	return nil
 }

@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// scratchModule is the path of the module for injectors.
+const scratchModule = "wirecheck.test"
+
 // scratch is a throw-away workspace: the modules of the real one and a module for test injectors.
 // So injectors of the checks see the code as it stands, and nothing is written into the clone.
 type scratch struct {
@@ -34,7 +37,7 @@ func (s *scratch) fill(w *workspace, cases string) error {
 	if err := os.CopyFS(s.dir, os.DirFS(cases)); err != nil {
 		return err
 	}
-	mod := "module wirecheck.test\n\ngo 1.26.0\n"
+	mod := "module " + scratchModule + "\n\ngo 1.26.0\n"
 	if err := os.WriteFile(filepath.Join(s.dir, "go.mod"), []byte(mod), 0o644); err != nil {
 		return err
 	}
@@ -66,6 +69,15 @@ func (s *scratch) vet(ctx context.Context) error {
 }
 
 func (s *scratch) close() { _ = os.RemoveAll(filepath.Dir(s.dir)) }
+
+// folders lists the folders of the named cases.
+func (s *scratch) folders(names []string) []string {
+	var dirs []string
+	for _, name := range names {
+		dirs = append(dirs, filepath.Join(s.dir, name))
+	}
+	return dirs
+}
 
 // casesIn lists the folders directly below dir.
 func casesIn(dir string) ([]string, error) {

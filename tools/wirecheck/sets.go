@@ -35,10 +35,8 @@ func checkSets(ctx context.Context, out io.Writer, w *workspace, bin, cases stri
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if err := s.tool.generate(ctx, filepath.Join(s.dir, name)); err != nil {
-			return fmt.Errorf("set %s: %w", name, err)
-		}
+	if err := s.tool.generate(ctx, s.dir, s.folders(names)); err != nil {
+		return fmt.Errorf("injectors of sets: %w", err)
 	}
 	if err := s.vet(ctx); err != nil {
 		return fmt.Errorf("injectors of sets: %w", err)

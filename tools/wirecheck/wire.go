@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -28,9 +28,18 @@ var (
 // wireTool is the pinned binary and the workspace that it runs in.
 type wireTool struct{ bin, gowork string }
 
-// run runs one command of wire over the package in dir. Code is its exit code.
-func (t wireTool) run(ctx context.Context, dir, command string) (code int, stdout, stderr string, err error) {
-	cmd := exec.CommandContext(ctx, t.bin, command, ".")
+// run runs one command of wire over the packages in folders below dir, all at once, since wire reads
+// everything that they import each time. Code is its exit code.
+func (t wireTool) run(ctx context.Context, command, dir string, folders []string) (code int, stdout, stderr string, err error) {
+	args := []string{command}
+	for _, f := range folders {
+		rel, err := filepath.Rel(dir, f)
+		if err != nil {
+			return 0, "", "", fmt.Errorf("run wire in %s: %w", dir, err)
+		}
+		args = append(args, "./"+filepath.ToSlash(rel))
+	}
+	cmd := exec.CommandContext(ctx, t.bin, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK="+t.gowork, "PWD="+dir)
 	var out, errs bytes.Buffer
@@ -45,33 +54,27 @@ func (t wireTool) run(ctx context.Context, dir, command string) (code int, stdou
 	return 0, out.String(), errs.String(), nil
 }
 
-// generate writes the wire_gen.go of every folder, without the broken line.
-func generate(ctx context.Context, out io.Writer, tool wireTool, injectors []string) error {
-	for _, dir := range injectors {
-		if err := tool.generate(ctx, dir); err != nil {
-			return err
-		}
+// generate writes the wire_gen.go of every folder below dir, without the broken line.
+func (t wireTool) generate(ctx context.Context, dir string, folders []string) error {
+	if len(folders) == 0 {
+		return nil
 	}
-	fmt.Fprintf(out, "wire: %d injector packages generated\n", len(injectors))
-	return nil
-}
-
-// generate writes the wire_gen.go of one folder.
-func (t wireTool) generate(ctx context.Context, dir string) error {
-	code, _, stderr, err := t.run(ctx, dir, "gen")
+	code, _, stderr, err := t.run(ctx, "gen", dir, folders)
 	if err != nil {
 		return err
 	}
 	if code != 0 {
-		return fmt.Errorf("generate %s: %w:\n%s", dir, errWire, stderr)
+		return fmt.Errorf("generate: %w:\n%s", errWire, stderr)
 	}
-	path := filepath.Join(dir, generatedName)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("generate %s: %w", dir, err)
-	}
-	if err := os.WriteFile(path, []byte(strip(string(text))), 0o644); err != nil {
-		return fmt.Errorf("generate %s: %w", dir, err)
+	for _, f := range folders {
+		path := filepath.Join(f, generatedName)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("generate %s: %w", f, err)
+		}
+		if err := os.WriteFile(path, []byte(strip(string(text))), 0o644); err != nil {
+			return fmt.Errorf("generate %s: %w", f, err)
+		}
 	}
 	return nil
 }
@@ -79,35 +82,49 @@ func (t wireTool) generate(ctx context.Context, dir string) error {
 // strip removes the broken line.
 func strip(text string) string { return strings.Replace(text, brokenLine+"\n", "", 1) }
 
-// compare runs wire's own diff over every folder and joins what differs.
-func compare(ctx context.Context, out io.Writer, tool wireTool, injectors []string) error {
-	var differs []error
-	for _, dir := range injectors {
-		if err := tool.compare(ctx, dir); err != nil {
-			differs = append(differs, err)
+// compare runs wire's own diff over every folder below dir and tells how each wire_gen.go differs
+// from what wire makes, the broken line apart, which must not be there.
+func (t wireTool) compare(ctx context.Context, dir string, folders []string) error {
+	if len(folders) == 0 {
+		return nil
+	}
+	code, stdout, stderr, err := t.run(ctx, "diff", dir, folders)
+	if err != nil {
+		return err
+	}
+	if code != 0 && code != 1 {
+		return fmt.Errorf("compare: %w:\n%s", errWire, stderr)
+	}
+	diffs := splitDiffs(stdout)
+	var wrong []error
+	for _, f := range folders {
+		path := filepath.Join(f, generatedName)
+		diff, differs := diffs[path]
+		switch {
+		case !differs:
+			wrong = append(wrong, fmt.Errorf("%s: %w", path, errBroken))
+		case !onlyBroken(diff):
+			wrong = append(wrong, fmt.Errorf("%s: %w:\n%s", path, errDiffers, diff))
 		}
 	}
-	if len(differs) == 0 {
-		fmt.Fprintf(out, "wire: %d injector packages are as generated\n", len(injectors))
-	}
-	return errors.Join(differs...)
+	return errors.Join(wrong...)
 }
 
-// compare tells how the wire_gen.go of one folder differs from what wire makes, the broken line
-// apart, which must not be there.
-func (t wireTool) compare(ctx context.Context, dir string) error {
-	code, stdout, stderr, err := t.run(ctx, dir, "diff")
-	switch {
-	case err != nil:
-		return err
-	case code == 0:
-		return fmt.Errorf("%s: %w", filepath.Join(dir, generatedName), errBroken)
-	case code != 1:
-		return fmt.Errorf("compare %s: %w:\n%s", dir, errWire, stderr)
-	case !onlyBroken(stdout):
-		return fmt.Errorf("%s: %w:\n%s", filepath.Join(dir, generatedName), errDiffers, stdout)
+// diffHeader stands before the diff of each package.
+var diffHeader = regexp.MustCompile(`(?m)^\S+: diff from (.+):$`)
+
+// splitDiffs cuts the output of wire's diff into one unified diff a file, by its path.
+func splitDiffs(out string) map[string]string {
+	diffs := make(map[string]string)
+	headers := diffHeader.FindAllStringSubmatchIndex(out, -1)
+	for i, h := range headers {
+		end := len(out)
+		if i+1 < len(headers) {
+			end = headers[i+1][0]
+		}
+		diffs[out[h[2]:h[3]]] = strings.TrimSpace(out[h[1]:end]) + "\n"
 	}
-	return nil
+	return diffs
 }
 
 // onlyBroken reports whether a unified diff adds the broken line and changes nothing else.

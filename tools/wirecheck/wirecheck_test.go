@@ -74,10 +74,10 @@ func TestGenerateThenCompare(t *testing.T) {
 	if err != nil || len(injectors) != 1 || injectors[0] != dir {
 		t.Fatalf("injectors = %q, %v, want %q", injectors, err, dir)
 	}
-	if err := compare(t.Context(), io.Discard, tool, injectors); !errors.Is(err, errDiffers) {
+	if err := tool.compare(t.Context(), w.root, injectors); !errors.Is(err, errDiffers) {
 		t.Errorf("compare with nothing generated = %v, want %v", err, errDiffers)
 	}
-	if err := generate(t.Context(), io.Discard, tool, injectors); err != nil {
+	if err := tool.generate(t.Context(), w.root, injectors); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, generatedName)
@@ -85,23 +85,23 @@ func TestGenerateThenCompare(t *testing.T) {
 	if strings.Contains(text, "go:generate") || !strings.Contains(text, "//go:build !wireinject") {
 		t.Errorf("generated:\n%s", text)
 	}
-	if err := compare(t.Context(), io.Discard, tool, injectors); err != nil {
+	if err := tool.compare(t.Context(), w.root, injectors); err != nil {
 		t.Errorf("compare after generating = %v", err)
 	}
 
 	put(t, path, strings.Replace(text, "NewOuter", "NewOther", 1))
-	if err := compare(t.Context(), io.Discard, tool, injectors); !errors.Is(err, errDiffers) {
+	if err := tool.compare(t.Context(), w.root, injectors); !errors.Is(err, errDiffers) {
 		t.Errorf("compare after an edit = %v, want %v", err, errDiffers)
 	}
 	put(t, path, strings.Replace(text, "//go:build", brokenLine+"\n//go:build", 1))
-	if err := compare(t.Context(), io.Discard, tool, injectors); !errors.Is(err, errBroken) {
+	if err := tool.compare(t.Context(), w.root, injectors); !errors.Is(err, errBroken) {
 		t.Errorf("compare with the broken line = %v, want %v", err, errBroken)
 	}
 	put(t, filepath.Join(dir, "wire.go"), strings.Replace(injector, "a.Set", "a.NewOuter", 1))
-	if err := compare(t.Context(), io.Discard, tool, injectors); !errors.Is(err, errWire) {
+	if err := tool.compare(t.Context(), w.root, injectors); !errors.Is(err, errWire) {
 		t.Errorf("compare of a faulty injector = %v, want %v", err, errWire)
 	}
-	if err := generate(t.Context(), io.Discard, tool, injectors); !errors.Is(err, errWire) {
+	if err := tool.generate(t.Context(), w.root, injectors); !errors.Is(err, errWire) {
 		t.Errorf("generate a faulty injector = %v, want %v", err, errWire)
 	}
 	if err := os.Remove(filepath.Join(dir, "wire.go")); err != nil {
@@ -164,9 +164,40 @@ func TestGolden(t *testing.T) {
 	if err := check(false); !errors.Is(err, errGolden) {
 		t.Errorf("another text: %v, want %v", err, errGolden)
 	}
+	put(t, golden, text)
+	put(t, file, "//go:build wireinject\n\npackage b\n\nfunc Build() Nothing\n")
+	if err := check(false); !errors.Is(err, errWire) || !strings.Contains(err.Error(), "Nothing") {
+		t.Errorf("a case that does not compile: %v, want %v", err, errWire)
+	}
+	put(t, file, strings.Replace(injector, "a.Set", "a.NewOuter", 1))
+	good := filepath.Join(cases, "good", "wire.go")
+	put(t, good, injector)
+	if err := check(false); !errors.Is(err, errAccepted) || !strings.Contains(err.Error(), "good") || strings.Contains(err.Error(), "leftout") {
+		t.Errorf("a good injector beside a faulty one: %v, want %v for the good one", err, errAccepted)
+	}
 	put(t, file, injector)
 	if err := check(false); !errors.Is(err, errAccepted) {
-		t.Errorf("a good injector: %v, want %v", err, errAccepted)
+		t.Errorf("good injectors alone: %v, want %v", err, errAccepted)
+	}
+}
+
+// Several packages share one run of wire: each difference is told of its own file.
+func TestCompareTellsFilesApart(t *testing.T) {
+	w, tool := checkout(t)
+	first, second := filepath.Join(w.root, "b"), filepath.Join(w.root, "b", "c")
+	put(t, filepath.Join(second, "wire.go"), injector)
+	dirs := []string{first, second}
+	if err := tool.generate(t.Context(), w.root, dirs); err != nil {
+		t.Fatal(err)
+	}
+	if err := tool.compare(t.Context(), w.root, dirs); err != nil {
+		t.Errorf("as generated: %v", err)
+	}
+	path := filepath.Join(second, generatedName)
+	put(t, path, get(t, path)+"\n// edited\n")
+	err := tool.compare(t.Context(), w.root, dirs)
+	if !errors.Is(err, errDiffers) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), filepath.Join(first, generatedName)) {
+		t.Errorf("after an edit of one: %v, want it to name %s alone", err, path)
 	}
 }
 
