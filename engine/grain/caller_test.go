@@ -79,7 +79,7 @@ func TestJoinOptions(t *testing.T) {
 
 func TestChain(t *testing.T) {
 	a, b, c := core.Identity{Kind: "A", Key: "1"}, core.Identity{Kind: "B", Key: "x/y"}, core.Identity{Kind: "C", Key: "2"}
-	chain := grain.AppendChain(grain.AppendChain(nil, a), b)
+	chain := append(make([]core.Identity, 0, 8), grain.AppendChain(grain.AppendChain(nil, a), b)...) // with room to write into
 	left, right := grain.AppendChain(chain, c), grain.AppendChain(chain, a)
 	if !slices.Equal(left, []core.Identity{a, b, c}) || !slices.Equal(right, []core.Identity{a, b, a}) {
 		t.Errorf("%v and %v", left, right)

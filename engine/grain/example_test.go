@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/grain"
@@ -28,9 +29,37 @@ func (g *greeter) Say(_ context.Context, name string) (string, error) {
 
 func ExampleKindOf() {
 	kind := grain.KindOf("Greeter", newGreeter, grain.Method("Say", (*greeter).Say))
-	kind.Mailbox = 100
 	fmt.Println(kind.Name, kind.Check())
 	// Output: Greeter <nil>
+}
+
+// The fields of a kind are the application's.
+func ExampleKind() {
+	kind := grain.KindOf("Greeter", newGreeter, grain.Method("Say", (*greeter).Say))
+	kind.Idle = time.Minute
+	kind.Mailbox = -100
+	fmt.Println(kind.Check())
+	// Output: kind "Greeter": invalid: a negative limit: mailbox -100, activations 0, new ones a second 0
+}
+
+// mailer calls another grain from its own turn.
+type mailer struct{ self grain.Self }
+
+func (m *mailer) Welcome(ctx context.Context, name string) (string, error) {
+	text, err := grain.Call[string](ctx, m.self, core.Identity{Kind: "Greeter", Key: "world"}, "Say", name)
+	return "to " + m.self.Identity().Key + ": " + text, err
+}
+
+func ExampleSelf() {
+	kind := grain.KindOf("Mailer", func(self grain.Self) (*mailer, error) { return &mailer{self}, nil },
+		grain.Method("Welcome", (*mailer).Welcome))
+
+	// In a test a Self stands on a backend of the test's own; in a node, on the cluster.
+	self := grain.NewSelf(&backend{node: greeterNode(), a: core.Activation{Identity: core.Identity{Kind: "Mailer", Key: "ann"}}})
+	g, _ := kind.Instance(self)
+	text, err := g.(*mailer).Welcome(context.Background(), "ann")
+	fmt.Println(text, err)
+	// Output: to ann: hello ann, 1 <nil>
 }
 
 func ExampleCall() {

@@ -86,11 +86,11 @@ func (s service) writeKind(g *protogen.GeneratedFile, n names) {
 	g.P("func ", n.kind, "(factory func(", ident(g, grainPackage, "Self"), ") (", n.grain, ", error)) ", ident(g, grainPackage, "Kind"), " {")
 	g.P("return ", ident(g, grainPackage, "NewKind"), "(", n.kindName, ", factory, []", ident(g, grainPackage, "MethodSpec"), "{")
 	for i, m := range s.methods {
-		make := "ProtoMethod"
+		completes := "ProtoMethod"
 		if m.oneWay {
-			make = "ProtoOneWay"
+			completes = "ProtoOneWay"
 		}
-		g.P(ident(g, grainPackage, make), "(", m.spec(g, i), ", ", n.grain, ".", m.GoName, "),")
+		g.P(ident(g, grainPackage, completes), "(", m.spec(g, i), ", ", n.grain, ".", m.GoName, "),")
 	}
 	g.P("})")
 	g.P("}")
