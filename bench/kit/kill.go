@@ -59,17 +59,21 @@ func runKill(s Subject, row *Row, n int, res *Result) error {
 
 // processes starts the members, this process as the first of them, and waits until all see all.
 func processes(s Subject, n int) (Member, []*child, error) {
-	ports, err := freePorts(n)
+	ports, err := FreePorts(n)
 	if err != nil {
 		return nil, nil, err
 	}
+	var self Member
 	children := make([]*child, n-1)
-	for i := range children {
-		if children[i], err = startChild("member", MemberConfig{Index: i + 1, Ports: ports}); err != nil {
-			return nil, nil, err
+	err = together(n, func(i int) (err error) {
+		cfg := MemberConfig{Index: i, Ports: ports}
+		if i == 0 {
+			self, err = s.Member(cfg)
+			return err
 		}
-	}
-	self, err := s.Member(MemberConfig{Index: 0, Ports: ports})
+		children[i-1], err = startChild("member", cfg)
+		return err
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -138,9 +142,9 @@ func serveMember(s Subject, cfg MemberConfig) (map[string]command, error) {
 	}, nil
 }
 
-// freePorts returns n loopback ports that were free a moment ago: membership protocols need to know
+// FreePorts returns n loopback ports that were free a moment ago: membership protocols need to know
 // each other's port before they start.
-func freePorts(n int) ([]int, error) {
+func FreePorts(n int) ([]int, error) {
 	ports := make([]int, n)
 	for i := range ports {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

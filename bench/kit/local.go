@@ -15,7 +15,7 @@ func runTell(s Subject, row *Row, n int, res *Result) error {
 		return err
 	}
 	c := new(Counter)
-	sink, err := sys.Sink(c)
+	sink, err := sys.Sink(c, n)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func runFanout(s Subject, row *Row, n int, res *Result) error {
 	counters, sinks := make([]Counter, width), make([]Sink, width)
 	for i := range sinks {
 		counters[i].Expect(each, latch)
-		if sinks[i], err = sys.Sink(&counters[i]); err != nil {
+		if sinks[i], err = sys.Sink(&counters[i], each); err != nil {
 			return err
 		}
 	}

@@ -61,7 +61,10 @@ func pair(s Subject, echoes int) (*child, Client, error) {
 		return nil, nil, err
 	}
 	client, err := s.Client(address)
-	return server, client, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return server, client, server.call("meet", client.Address(), nil)
 }
 
 // serveRemote is the child process of the remote rows.
@@ -74,6 +77,13 @@ func serveRemote(s Subject, echoes int) (map[string]command, error) {
 	var latch *Latch
 	return map[string]command{
 		"address": func([]byte) (any, error) { return server.Address(), nil },
+		"meet": func(arg []byte) (any, error) {
+			client, err := decode[string](arg)
+			if err != nil {
+				return nil, err
+			}
+			return nil, server.Meet(client)
+		},
 		"expect": func(arg []byte) (any, error) {
 			n, err := decode[int](arg)
 			latch = NewLatch(1)

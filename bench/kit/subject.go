@@ -18,7 +18,8 @@ type Subject interface {
 	// Cluster starts members in this process, all at once, and returns when each of them sees all.
 	Cluster(members int) (Cluster, error)
 
-	// Member starts one member of a cluster of processes and does not wait for the others.
+	// Member starts one member of a cluster of processes, all of which start at the same time. It may
+	// wait until another one answers.
 	Member(cfg MemberConfig) (Member, error)
 
 	// Note tells which documented defaults are changed in a row; empty: none.
@@ -27,8 +28,8 @@ type Subject interface {
 
 // Local is a system of actors in one process. Its methods are called from one goroutine.
 type Local interface {
-	// Sink spawns an actor that hits c for each message.
-	Sink(c *Counter) (Sink, error)
+	// Sink spawns an actor that hits c for each message. Up to load messages may wait before it.
+	Sink(c *Counter, load int) (Sink, error)
 
 	// PingPong spawns two actors. The function that it returns plays n round trips between them,
 	// one at a time, and returns when the last reply has been processed.
@@ -62,14 +63,20 @@ type Caller interface {
 type Server interface {
 	// Address is what [Subject.Client] needs to reach it.
 	Address() string
+
+	// Meet tells it of a client, by the client's address, before the first message.
+	Meet(client string) error
 }
 
 // Client is a system that talks to a [Server]. Its methods are called from one goroutine.
 type Client interface {
-	// Sink sends payloads of size bytes to the server's sink.
+	// Address is what [Server.Meet] needs to know of it.
+	Address() string
+
+	// Sink sends payloads of size bytes to the server's sink. It may wait until the link is open.
 	Sink(size int) (Sink, error)
 
-	// Echo sends requests of size bytes to the echo actor with that index.
+	// Echo sends requests of size bytes to the echo actor with that index. It may wait as Sink does.
 	Echo(index, size int) (Caller, error)
 }
 

@@ -39,7 +39,7 @@ type toySink struct {
 	mail chan struct{}
 }
 
-func (l *toyLocal) Sink(c *Counter) (Sink, error) {
+func (l *toyLocal) Sink(c *Counter, _ int) (Sink, error) {
 	s := &toySink{l.toy, make(chan struct{}, 64)}
 	go func() {
 		for range s.mail {
@@ -136,6 +136,13 @@ func serveToy(conn net.Conn, sink *Counter) {
 
 func (s *toyServer) Address() string { return s.listener.Addr().String() }
 
+func (s *toyServer) Meet(client string) error {
+	if client != "toy" {
+		return fmt.Errorf("met %q", client)
+	}
+	return nil
+}
+
 type toyClient struct{ address string }
 
 func (t *toy) Client(address string) (Client, error) { return &toyClient{address}, nil }
@@ -150,6 +157,8 @@ func (c *toyClient) dial(first string) (*toyConn, error) {
 	_, err = io.WriteString(conn, first)
 	return &toyConn{conn}, err
 }
+
+func (c *toyClient) Address() string { return "toy" }
 
 func (c *toyClient) Sink(int) (Sink, error)        { return c.dial("s") }
 func (c *toyClient) Echo(int, int) (Caller, error) { return c.dial("e") }

@@ -28,7 +28,7 @@ type local struct{ sys *actor.ActorSystem }
 func (subject) Local() (kit.Local, error) { return &local{actor.NewActorSystem()}, nil }
 
 // Sink implements [kit.Local].
-func (l *local) Sink(c *kit.Counter) (kit.Sink, error) {
+func (l *local) Sink(c *kit.Counter, _ int) (kit.Sink, error) {
 	pid := l.sys.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
 		if _, ok := ctx.Message().(*message); ok {
 			c.Hit()

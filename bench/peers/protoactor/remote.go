@@ -52,6 +52,9 @@ func echoName(i int) string { return fmt.Sprintf("echo-%d", i) }
 // Address implements [kit.Server].
 func (s *server) Address() string { return s.sys.Address() }
 
+// Meet implements [kit.Server]: the peer accepts whoever connects.
+func (s *server) Meet(string) error { return nil }
+
 // client is the process that sends.
 type client struct {
 	sys    *actor.ActorSystem
@@ -62,6 +65,9 @@ type client struct {
 func (subject) Client(address string) (kit.Client, error) {
 	return &client{newRemote(), address}, nil
 }
+
+// Address implements [kit.Client].
+func (c *client) Address() string { return c.sys.Address() }
 
 // Sink implements [kit.Client].
 func (c *client) Sink(size int) (kit.Sink, error) {
