@@ -310,24 +310,26 @@ func TestRefuse(t *testing.T) {
 	ref := spawn(t, s, func(c *actor.Context) {
 		switch m := c.Message().(type) {
 		case hold:
-			c.Refuse(core.ErrBusy)
 			entered <- m
 			<-m
+			c.Refuse(core.ErrBusy)
+			entered <- "refuses"
 		case int, string:
 			_ = c.Respond(m)
 		}
 	})
 	h := make(hold)
 	_ = ref.Tell(h)
+	<-entered
 	a := s.NewAsk()
 	if err := ref.Send(actor.Envelope{Message: 1, Reply: s, ReplyID: a.ID()}); err != nil {
 		t.Fatal(err)
 	}
+	close(h)
 	<-entered
 	if err := ref.Tell(2); !errors.Is(err, core.ErrBusy) || core.DeliveryOf(err) != core.Undelivered {
 		t.Errorf("Tell = %v; want ErrBusy, undelivered", err)
 	}
-	close(h)
 	if got, err := a.Wait(t.Context()); got != 1 || err != nil {
 		t.Errorf("queued ask = %v, %v; want its answer", got, err)
 	}

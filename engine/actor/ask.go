@@ -2,6 +2,8 @@ package actor
 
 import (
 	"context"
+	"fmt"
+	"reflect"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/internal/slab"
@@ -85,6 +87,21 @@ func decodeAnswer(enc Encoded) (any, error) {
 	return msg, nil
 }
 
+// Answer gives an answer its type, as in Answer[int](ref.Ask(ctx, msg)). An answer of another type is a
+// core.ErrInvalid.
+func Answer[T any](msg any, err error) (T, error) {
+	if err != nil {
+		var none T
+		return none, err
+	}
+	v, ok := msg.(T)
+	if !ok {
+		err := fmt.Errorf("actor: answer of type %T instead of %v: %w", msg, reflect.TypeFor[T](), core.ErrInvalid)
+		return v, core.WithDelivery(err, core.Delivered)
+	}
+	return v, nil
+}
+
 // Cancel releases the slot unused, for instance when the question could not be sent.
 func (a Ask) Cancel() {
 	if a.slot == nil || a.sys.answers.Abandon(a.slot) {
@@ -130,7 +147,7 @@ func (s *System) ask(ctx context.Context, to *Ref, e Envelope, w *worker) (any, 
 		return nil, errAsksExhausted
 	}
 	e.Reply, e.ReplyID = s, a.id
-	if err := to.send(ctx, &e, w); err != nil {
+	if err := to.send(&e, w, patient(ctx)); err != nil {
 		a.Cancel()
 		return nil, err
 	}

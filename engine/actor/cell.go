@@ -49,6 +49,7 @@ type more struct {
 	watching    map[pidKey]*Ref
 	behaviors   []ReceiveFunc
 	receive     ReceiveFunc // the chain of Props.Receive
+	send        SendFunc    // the chain of Props.Send
 	stash       []item
 	ready       []item // unstashed, before all queued ones
 	timers      *timerSet

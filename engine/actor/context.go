@@ -93,15 +93,21 @@ func (c *Context) Send(to *Ref, e Envelope) error {
 	if len(c.cell.props.Send) > 0 {
 		return c.sendWrapped(to, e)
 	}
-	return to.send(nil, &e, c.worker)
+	return c.send(to, e)
 }
 
+func (c *Context) send(to *Ref, e Envelope) error { return to.send(&e, c.worker, patient(nil)) }
+
+// sendWrapped is Send through the middleware, whose chain is made once.
 func (c *Context) sendWrapped(to *Ref, e Envelope) error {
-	send := func(c *Context, to *Ref, e Envelope) error { return to.send(nil, &e, c.worker) }
-	for _, wrap := range slices.Backward(c.cell.props.Send) {
-		send = wrap(send)
+	m := c.cell.extra()
+	if m.send == nil {
+		m.send = (*Context).send
+		for _, wrap := range slices.Backward(c.cell.props.Send) {
+			m.send = wrap(m.send)
+		}
 	}
-	return send(c, to, e)
+	return m.send(c, to, e)
 }
 
 // Request sends msg with this actor as sender, so that the answer comes as a message.
@@ -207,11 +213,12 @@ func (c *Context) Stop() {
 	}
 }
 
-// StopIfIdle stops this actor after the message in hand if no message waits for it, and reports whether
-// it does. Nothing is lost: a message sent before is handled, one sent after is refused as not
+// StopIfIdle stops this actor after the message in hand if no message waits for it, queued or stashed, and
+// reports whether it does. Nothing is lost: a message sent before is handled, one sent after is refused as not
 // delivered.
 func (c *Context) StopIfIdle() bool {
-	if c.cell.phase != live || !c.cell.box.closeIfIdle(c.cell.consumerHolds()) {
+	stashed := c.cell.more != nil && len(c.cell.more.stash) > 0
+	if c.cell.phase != live || !c.cell.box.closeIfIdle(stashed || c.cell.consumerHolds()) {
 		return false
 	}
 	c.cell.phase = leaving

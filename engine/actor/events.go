@@ -26,11 +26,10 @@ type Subscription struct {
 	f       func(event any)
 	dropped atomic.Int64
 
-	mu     sync.Mutex
-	queue  []any
-	busy   bool
-	ended  bool
-	ceased chan struct{} // closed when the last call of f returned, if somebody waits
+	mu    sync.Mutex
+	queue []any
+	busy  bool
+	ended bool
 }
 
 // Subscribe calls f with each event published from now on, in order, one at a time, on a goroutine of
@@ -64,7 +63,7 @@ func (s *EventStream) SubscribeRef(to *Ref, want func(event any) bool) *Subscrip
 			return // or each dead letter of to would be one more
 		}
 		if want == nil || want(event) {
-			_ = to.send(noWait, &Envelope{Message: event}, nil) // a full mailbox is reported by the send
+			_ = to.send(&Envelope{Message: event}, nil, patience{}) // a full mailbox is reported by the send
 		}
 	})
 }

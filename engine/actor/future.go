@@ -41,7 +41,7 @@ func (s *System) request(to *Ref, e Envelope, d time.Duration, w *worker) *Futur
 	slot.Value.future = f
 	f.slot, f.id = slot, slot.ID()
 	e.Reply, e.ReplyID = s, f.id
-	if err := to.send(noWait, &e, w); err != nil {
+	if err := to.send(&e, w, patience{}); err != nil {
 		f.fail(err)
 		return f
 	}
@@ -108,7 +108,7 @@ func (f *Future) PipeTo(to *Ref) {
 		if err != nil {
 			msg = err
 		}
-		_ = to.send(noWait, &Envelope{Message: msg}, nil) // a dead letter is counted by the send
+		_ = to.send(&Envelope{Message: msg}, nil, patience{}) // a dead letter is counted by the send
 	})
 }
 

@@ -74,6 +74,7 @@ type side struct {
 	control []any         // runtime messages; handled before all others, also while suspended
 	urgent  []item        // nudges, timers, continuations, Terminated: past the bound, before user messages
 	refuse  error         // set by Context.Refuse
+	sealed  bool          // a poison pill is queued: what comes later would not be handled
 	room    chan struct{} // closed when a Blocking mailbox gains room
 	queue   *ordered      // of DropOldest and Priority
 	woken   int64         // when the cell was woken, for Observer.MailboxWait
@@ -200,7 +201,9 @@ func (m *mailbox) pushSpecial(e *Envelope, size uint32, rank int, cfg *MailboxCo
 	if m.closed {
 		return isClosed
 	}
-	if m.side != nil && m.side.refuse != nil {
+	if s := m.side; s != nil && s.sealed {
+		return isClosed
+	} else if s != nil && s.refuse != nil {
 		return isRefused
 	}
 	if m.kind != DropOldest && m.full(size, cfg) {
@@ -242,19 +245,20 @@ func (m *mailbox) dropped(cfg *MailboxConfig) (it item, ok bool) {
 	return it, true
 }
 
-// pushPast queues an item behind all others and past the bound.
-func (m *mailbox) pushPast(kind itemKind, pool *chunkPool) outcome {
+// seal queues a poison pill behind all messages and past the bound, and takes none after it.
+func (m *mailbox) seal(pool *chunkPool) outcome {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
+	if m.closed || m.sides().sealed {
 		return isClosed
 	}
+	m.side.sealed, m.special = true, true
 	if m.kind == DropOldest || m.kind == Priority {
 		m.pushed++
-		m.order().push(item{kind: kind}, lastRank)
+		m.order().push(item{kind: itemPoison}, lastRank)
 		return m.wake()
 	}
-	m.append(&Envelope{}, 0, kind, pool)
+	m.append(&Envelope{}, 0, itemPoison, pool)
 	return m.wake()
 }
 

@@ -6,10 +6,14 @@ import (
 	"github.com/granary-go/granary/core"
 )
 
-// noWait marks a send that must not wait for room.
-var noWait context.Context = noWaitContext{}
+// patience says how long a send waits for room in a Blocking mailbox.
+type patience struct {
+	waits   bool
+	ungated bool            // the sender has asked Props.Gate itself
+	ctx     context.Context // may be nil: until there is room or the actor stops
+}
 
-type noWaitContext struct{ context.Context }
+func patient(ctx context.Context) patience { return patience{waits: true, ctx: ctx} }
 
 // post queues e the fast way. False: not queued, see sendSlowly for why.
 func (c *cell) post(e *Envelope, w *worker) bool {
@@ -46,8 +50,8 @@ func (c *cell) woken(w *worker) {
 func clampSize(n int) uint32 { return uint32(min(max(n, 0), 1<<31)) }
 
 // sendSlowly queues e where there is a gate, a mailbox with rules of its own, or a reason to refuse.
-func (c *cell) sendSlowly(ctx context.Context, e Envelope, w *worker, now bool) error {
-	if c.props.Gate != nil {
+func (c *cell) sendSlowly(e Envelope, w *worker, p patience) error {
+	if c.props.Gate != nil && !p.ungated {
 		if took, err := c.gate(&e); took || err != nil {
 			return err
 		}
@@ -75,13 +79,13 @@ func (c *cell) sendSlowly(ctx context.Context, e Envelope, w *worker, now bool) 
 		case isRefused:
 			return c.refused()
 		case isFull:
-			if c.box.kind != Blocking || now {
+			if c.box.kind != Blocking || !p.waits || w != nil && w.running == c {
 				return c.overloaded()
 			}
 			if w != nil {
 				w.flush()
 			}
-			if err := c.waitForRoom(ctx); err != nil {
+			if err := c.waitForRoom(p.ctx); err != nil {
 				return err
 			}
 		}

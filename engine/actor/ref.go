@@ -47,43 +47,48 @@ func (r *Ref) Tell(msg any) error { return r.Send(Envelope{Message: msg}) }
 // be handled, carries core.Undelivered, and e.Reply is not called: a *DeadLetterError when there is no
 // such actor, core.ErrOverloaded when its mailbox is full. The message belongs to the receiver from here
 // on. Send never blocks, except for room in a mailbox of kind Blocking.
-func (r *Ref) Send(e Envelope) error { return r.send(nil, &e, nil) }
+func (r *Ref) Send(e Envelope) error { return r.send(&e, nil, patient(nil)) }
 
-// SendUngated is Send for those who have asked Props.Gate themselves: a mailbox that takes e does so
-// without asking it again.
+// SendUngated is Send for those who have asked Props.Gate themselves: it is not asked again.
 func (r *Ref) SendUngated(e Envelope) error {
 	if c := r.cell.Load(); c != nil && c.postUngated(&e, nil) {
 		return nil
 	}
-	return r.sendSlowly(nil, e, nil)
+	return r.sendElsewhere(e, nil, patience{waits: true, ungated: true})
 }
 
 // SendContext is Send that waits for room in a Blocking mailbox no longer than ctx.
-func (r *Ref) SendContext(ctx context.Context, e Envelope) error { return r.send(ctx, &e, nil) }
+func (r *Ref) SendContext(ctx context.Context, e Envelope) error {
+	return r.send(&e, nil, patient(ctx))
+}
 
-// send is behind all sends. w is the worker of the sending turn, if there is one. e does not escape.
-func (r *Ref) send(ctx context.Context, e *Envelope, w *worker) error {
+// send is behind all sends. w is the worker of the sending turn, if there is one; p says how long to wait
+// for room. e does not escape.
+func (r *Ref) send(e *Envelope, w *worker, p patience) error {
 	if c := r.cell.Load(); c != nil {
 		if c.post(e, w) {
 			return nil
 		}
+		if !c.dead.Load() {
+			return c.sendSlowly(*e, w, p)
+		}
 	}
-	return r.sendSlowly(ctx, *e, w)
+	return r.sendElsewhere(*e, w, p)
 }
 
-// sendSlowly finds the target anew, or says why it does not take e.
-func (r *Ref) sendSlowly(ctx context.Context, e Envelope, w *worker) error {
+// sendElsewhere finds the target anew.
+func (r *Ref) sendElsewhere(e Envelope, w *worker, p patience) error {
 	if r.foreign != nil {
-		p, err := r.process()
+		to, err := r.process()
 		if err != nil {
 			r.sys.rejected(r, err)
 			return err
 		}
-		return p.Send(r.foreign.pid, e)
+		return to.Send(r.foreign.pid, e)
 	}
-	c, p := r.sys.registry.get(r.id)
-	if p != nil {
-		return p.Send(r.PID(), e)
+	c, proc := r.sys.registry.get(r.id)
+	if proc != nil {
+		return proc.Send(r.PID(), e)
 	}
 	if c == nil {
 		return r.sys.deadLetter(r.PID(), &e)
@@ -91,8 +96,10 @@ func (r *Ref) sendSlowly(ctx context.Context, e Envelope, w *worker) error {
 	if r.cell.Load() != c {
 		r.cell.Store(c)
 	}
-	self := w != nil && w.running == c
-	return c.sendSlowly(ctx, e, w, self || ctx == noWait)
+	if c.post(&e, w) {
+		return nil
+	}
+	return c.sendSlowly(e, w, p)
 }
 
 // process is who carries messages to a foreign PID.

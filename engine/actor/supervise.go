@@ -327,6 +327,16 @@ func (s *System) decide(strategy Strategy, f *Failure) (v Verdict) {
 		strategy = OneForOne{}
 	}
 	v = Verdict{Directive: Halt}
-	s.protect(f.Child, "Strategy.Decide", func() { v = strategy.Decide(f) })
+	_ = s.protect(f.Child, "Strategy.Decide", func() { v = strategy.Decide(f) }) // logged; the verdict stands
+	if s.events.active() {
+		s.events.Publish(Failed{Who: f.Child, Err: f.Err, Verdict: v})
+	}
 	return v
+}
+
+// Failed is published on the event stream for each failure of an actor.
+type Failed struct {
+	Who     *Ref
+	Err     error
+	Verdict Verdict
 }

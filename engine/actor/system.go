@@ -53,12 +53,13 @@ type System struct {
 	names    atomic.Uint64
 	live     atomic.Int64 // actors that have not ended
 	stopping atomic.Bool
-	empty    chan struct{} // gets a value when live falls to zero while stopping
+	empty    chan struct{} // closed when live falls to zero while stopping
+	emptied  sync.Once
 }
 
 // New makes a System. It starts nothing.
 func New(cfg Config) (*System, error) {
-	s := &System{member: cfg.Member, address: cfg.Address, log: cfg.Logger, clock: cfg.Clock, observer: cfg.Observer, empty: make(chan struct{}, 1)}
+	s := &System{member: cfg.Member, address: cfg.Address, log: cfg.Logger, clock: cfg.Clock, observer: cfg.Observer, empty: make(chan struct{})}
 	if s.member == "" {
 		s.member = core.MemberID(rand.Text())
 	}
@@ -150,6 +151,9 @@ func (s *System) spawn(name string, p *Props, a Actor, parent *cell) (*Ref, erro
 		s.protect(&c.ref, "Observer.Spawned", func() { f(&c.ref) })
 	}
 	s.dispatch.schedule(c, nil)
+	if s.stopping.Load() { // Stop may have looked before the name was entered
+		c.askStop()
+	}
 	return &c.ref, nil
 }
 
@@ -163,12 +167,12 @@ func (s *System) ended(c *cell) {
 
 func (s *System) gone() {
 	if s.live.Add(-1) == 0 && s.stopping.Load() {
-		select {
-		case s.empty <- struct{}{}:
-		default:
-		}
+		s.emptied.Do(func() { close(s.empty) })
 	}
 }
+
+// Len is the number of actors that have not ended.
+func (s *System) Len() int { return int(s.live.Load()) }
 
 // Register enters a raw process under a name: core.ErrConflict if it is taken. unregister takes it back
 // and may be called more than once.
@@ -228,7 +232,7 @@ func (s *System) Deliver(target core.PID, e Envelope) error {
 	case c.post(&e, nil):
 		return nil
 	}
-	return c.sendSlowly(noWait, e, nil, true)
+	return c.sendSlowly(e, nil, patience{})
 }
 
 // DeliverSystem hands a message of the runtime to a local actor or process, under the rules of
@@ -256,7 +260,7 @@ func (c *cell) system(m SystemMessage) bool {
 	case *Stop:
 		return c.askStop()
 	case *Poison:
-		switch c.box.pushPast(itemPoison, &c.ref.sys.chunks) {
+		switch c.box.seal(&c.ref.sys.chunks) {
 		case takenWake:
 			c.ref.sys.dispatch.schedule(c, nil)
 		case isClosed: // it is stopping anyway
@@ -357,10 +361,10 @@ func (w *endWatch) SendSystem(_ core.PID, m SystemMessage) error {
 // error names who is left; the stop goes on behind it, and Stop may be called again.
 func (s *System) Stop(ctx context.Context) error {
 	s.stopping.Store(true)
-	for s.live.Load() > 0 {
-		for _, c := range s.registry.tops() {
-			c.askStop()
-		}
+	for _, c := range s.registry.tops() {
+		c.askStop()
+	}
+	if s.live.Load() > 0 {
 		select {
 		case <-s.empty:
 		case <-ctx.Done():
