@@ -1,0 +1,175 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// wire dials from host a to a listener of host b.
+func wire(t *testing.T, m *Memory, a, b string) (near, far net.Conn) {
+	t.Helper()
+	l, err := m.Host(b).Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	near, err = m.Host(a).Dial(t.Context(), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err = l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
+	return near, far
+}
+
+func TestMemoryDelaysAndKeepsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(MemoryConfig{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond, Seed: 7})
+		near, far := wire(t, m, "a", "b")
+		began := time.Now()
+		for i := range 20 {
+			if _, err := near.Write([]byte{byte(i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := make([]byte, 20)
+		if _, err := io.ReadFull(far, got); err != nil {
+			t.Fatal(err)
+		}
+		for i, b := range got {
+			if int(b) != i {
+				t.Fatalf("byte %d is %d", i, b)
+			}
+		}
+		if took := time.Since(began); took < 10*time.Millisecond || took >= 15*time.Millisecond {
+			t.Errorf("arrived after %v, want 10 to 15 ms", took)
+		}
+		m.Slow("a", "b", time.Second)
+		began = time.Now()
+		_, _ = near.Write([]byte("x"))
+		_, _ = io.ReadFull(far, got[:1])
+		if took := time.Since(began); took < time.Second {
+			t.Errorf("slowed byte arrived after %v", took)
+		}
+	})
+}
+
+func TestMemoryCutIsOneWayAndHeals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(MemoryConfig{})
+		near, far := wire(t, m, "a", "b")
+		m.Cut("a", "b")
+		_, _ = near.Write([]byte("held"))
+		_, _ = far.Write([]byte("through"))
+		b := make([]byte, 16)
+		if n, err := near.Read(b); err != nil || string(b[:n]) != "through" {
+			t.Fatalf("other direction: %q, %v", b[:n], err)
+		}
+		_ = far.SetReadDeadline(time.Now().Add(time.Minute))
+		if _, err := far.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("read over a cut: %v, want a deadline", err)
+		}
+		_ = far.SetReadDeadline(time.Time{})
+		time.AfterFunc(time.Hour, func() { m.Heal("a", "b") })
+		if n, err := far.Read(b); err != nil || string(b[:n]) != "held" {
+			t.Fatalf("after healing: %q, %v", b[:n], err)
+		}
+	})
+}
+
+func TestMemoryDialHangsOverACut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(MemoryConfig{})
+		l, err := m.Host("b").Listen(t.Context(), "b:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		m.Cut(AnyHost, "b")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := m.Host("a").Dial(ctx, "b:1"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("dial over a cut: %v", err)
+		}
+		time.AfterFunc(time.Second, func() { m.Heal(AnyHost, "b") })
+		c, err := m.Host("a").Dial(t.Context(), "b:1")
+		if err != nil {
+			t.Fatalf("dial after healing: %v", err)
+		}
+		_ = c.Close()
+	})
+}
+
+func TestMemoryResetKillRefuse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(MemoryConfig{})
+		near, far := wire(t, m, "a", "b")
+		m.Reset("b", "a")
+		for _, c := range []net.Conn{near, far} {
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("read after reset: %v", err)
+			}
+			if _, err := c.Write([]byte("x")); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("write after reset: %v", err)
+			}
+		}
+		near, far = wire(t, m, "a", "b")
+		m.Kill("b")
+		if _, err := near.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("read after kill: %v", err)
+		}
+		if _, err := m.Host("a").Dial(t.Context(), far.LocalAddr().String()); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("dial a killed host: %v", err)
+		}
+		if _, err := m.Host("b").Listen(t.Context(), "b:1"); !errors.Is(err, syscall.ENETDOWN) {
+			t.Errorf("listen on a killed host: %v", err)
+		}
+		m.Revive("b")
+		wire(t, m, "a", "b")
+	})
+}
+
+func TestMemoryBoundsAndClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(MemoryConfig{Buffer: 8})
+		near, far := wire(t, m, "a", "b")
+		_ = near.SetWriteDeadline(time.Now().Add(time.Second))
+		n, err := near.Write(bytes.Repeat([]byte("x"), 20))
+		if n != 8 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("write beyond the buffer: %d, %v", n, err)
+		}
+		_ = near.SetDeadline(time.Time{})
+		if err := near.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(far)
+		if len(got) != 8 || err != nil {
+			t.Fatalf("after close: %d bytes, %v", len(got), err)
+		}
+		if _, err := far.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("write to a closed peer: %v", err)
+		}
+		l, err := m.Host("c").Listen(t.Context(), "c:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Host("c").Listen(t.Context(), "c:1"); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("second listener: %v", err)
+		}
+		_ = l.Close()
+		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("accept after close: %v", err)
+		}
+	})
+}
