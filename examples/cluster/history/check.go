@@ -93,8 +93,16 @@ func (j *judge) failf(format string, args ...any) {
 }
 
 func (j *judge) processes() {
+	asked := map[string]bool{}
 	for _, e := range j.run.Events {
-		if e.Event == Left {
+		switch e.Event {
+		case Killed, Stopping:
+			asked[e.Member] = true
+		case Exited:
+			if !asked[e.Member] {
+				j.failf("member %s ended, and nobody had asked it to", e.Member)
+			}
+		case Left:
 			j.sum.ProcessesLeft = e.Count
 		}
 	}

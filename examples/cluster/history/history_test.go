@@ -104,6 +104,9 @@ func TestEachConditionBroken(t *testing.T) {
 		{"run twice", func(r *Run) { r.Handled = append(r.Handled, r.Handled[3]) }, "more than once"},
 		{"answered by nobody", func(r *Run) { r.Handled = r.Handled[1:] }, "no member has run"},
 		{"left running", func(r *Run) { r.Events[len(r.Events)-1].Count = 2 }, "still running"},
+		{"member that ends by itself", func(r *Run) {
+			r.Events = append(r.Events, Record{Ns: 29 * second, Event: Exited, Member: "a"})
+		}, "nobody had asked it to"},
 		{"never agreed", func(r *Run) {
 			r.Events = slices.DeleteFunc(r.Events, func(e Record) bool { return e.Event == Topology && e.Ns == 14*second })
 		}, "did not agree"},

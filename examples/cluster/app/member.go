@@ -1,0 +1,138 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/cluster"
+	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/examples/cluster/counterpb"
+	"github.com/granary-go/granary/examples/cluster/history"
+	"github.com/granary-go/granary/examples/cluster/wiring"
+	"github.com/granary-go/granary/providers/memberlist"
+)
+
+// counter is the grain: it counts what its one activation has handled, without a lock.
+type counter struct {
+	count      uint64
+	id         string
+	activation string
+	rec        *recorder
+}
+
+// Add records that the request was run before the answer leaves.
+func (c *counter) Add(_ context.Context, r *counterpb.AddRequest) (*counterpb.AddReply, error) {
+	c.count++
+	c.rec.file.Handle(c.rec.member(), r.GetRequest(), c.id, c.activation)
+	return &counterpb.AddReply{Count: c.count, Activation: c.activation}, nil
+}
+
+// recorder writes what a member process does.
+type recorder struct {
+	file    *history.Writer
+	pipe    *pipe
+	id      atomic.Pointer[core.MemberID]
+	running atomic.Int64
+}
+
+func (r *recorder) member() string {
+	if id := r.id.Load(); id != nil {
+		return string(*id)
+	}
+	return ""
+}
+
+// observer writes activations, deactivations and topologies as the engine tells them.
+func (r *recorder) observer() grain.Observer {
+	return grain.Observer{
+		Topology: func(t core.Topology) {
+			var members []string
+			for m := range t.View.All() {
+				members = append(members, string(m.ID))
+			}
+			hash := strconv.FormatUint(t.View.Hash(), 16)
+			r.file.Write(history.Record{Ns: r.file.Now(), Member: r.member(), Event: history.Topology, Hash: hash, Members: members})
+			r.pipe.send(notice{Hash: hash, Members: members})
+		},
+		Activated: func(a core.Activation, _ time.Duration) {
+			r.running.Add(1)
+			r.file.Write(r.life(history.Activated, a))
+		},
+		Deactivated: func(a core.Activation, _ core.StopReason) {
+			r.running.Add(-1)
+			r.file.Write(r.life(history.Deactivated, a))
+		},
+	}
+}
+
+func (r *recorder) life(event string, a core.Activation) history.Record {
+	return history.Record{Ns: r.file.Now(), Member: r.member(), Event: event, ID: a.Identity.String(),
+		Activation: a.PID.String(), Token: a.Token.String()}
+}
+
+// runMember is the life of a member process: join, serve until told to stop, leave.
+func runMember(s start, p *pipe, parts Parts) error {
+	file, err := history.Create(s.Dir, s.Name, true)
+	if err != nil {
+		return err
+	}
+	rec := &recorder{file: file, pipe: p}
+	kind := counterpb.CounterKind(func(self grain.Self) (counterpb.CounterGrain, error) {
+		id := self.Identity()
+		return &counter{id: id.String(), activation: self.Activation().PID.String(), rec: rec}, nil
+	})
+	kind.Idle = -1 // the run is short: only changes stop activations
+	made, err := parts.build(wiring.Config{
+		Cluster:    cluster.Config{Name: "demo", Logger: logger(s.Name)},
+		Memberlist: memberlist.Config{Seeds: s.Seeds, Preset: memberlist.Local},
+		Kinds:      grain.Kinds{kind},
+		Telemetry:  cluster.Telemetry{Observer: rec.observer()},
+	})
+	if err != nil {
+		return err
+	}
+	id := made.Node.ID()
+	rec.id.Store(&id)
+	ctx, cancel := context.WithTimeout(context.Background(), formLimit)
+	defer cancel()
+	if err := made.Node.Start(ctx); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	p.send(notice{Member: rec.member(), Gossip: made.Provider.Addr()})
+	p.send(notice{Ready: true})
+	rec.serve()
+	if err := parts.leave(made.Node); err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
+	return file.Close()
+}
+
+// serve tells the number of activations each second, until the order to stop.
+func (r *recorder) serve() {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case o := <-r.pipe.orders:
+			if o.Do == doStop {
+				return
+			}
+		case <-second.C:
+			running := int(r.running.Load())
+			r.pipe.send(notice{Running: &running})
+		}
+	}
+}
+
+func (p Parts) leave(node *cluster.Node) error {
+	ctx, cancel := context.WithTimeout(context.Background(), processLimit)
+	defer cancel()
+	if p.Leave != nil {
+		return p.Leave(ctx, node)
+	}
+	return node.Stop(ctx)
+}

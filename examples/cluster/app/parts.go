@@ -1,0 +1,33 @@
+package app
+
+import (
+	"context"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/cluster"
+	"github.com/granary-go/granary/examples/cluster/counterpb"
+	"github.com/granary-go/granary/examples/cluster/wiring"
+)
+
+// Parts lets the tests of this program break what it is made of. The zero value is the program as it
+// is.
+type Parts struct {
+	Lookup func(core.Lookup) core.Lookup              // stands between the node and its lookup
+	Leave  func(context.Context, *cluster.Node) error // how a member leaves; nil: Node.Stop
+	Call   func(calling) calling                      // stands between the load and the client
+}
+
+// calling is one call of one counter.
+type calling func(ctx context.Context, key string, request uint64) (*counterpb.AddReply, error)
+
+// build makes the node: by the wired injector, or by hand where a test puts itself between.
+func (p Parts) build(c wiring.Config) (wiring.Process, error) {
+	made, err := wiring.MemberlistDisthash(c)
+	if err != nil || p.Lookup == nil {
+		return made, err
+	}
+	parts := *made.Parts
+	parts.Lookup = p.Lookup(parts.Lookup)
+	made.Node, err = cluster.New(c.Cluster, parts)
+	return made, err
+}

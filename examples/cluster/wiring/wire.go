@@ -1,0 +1,23 @@
+//go:build wireinject
+
+package wiring
+
+import (
+	"github.com/google/wire"
+
+	"github.com/granary-go/granary/engine/cluster"
+	"github.com/granary-go/granary/lookups/disthash"
+	"github.com/granary-go/granary/providers/memberlist"
+)
+
+// MemberlistDisthash makes a process with embedded membership and hashed ownership.
+func MemberlistDisthash(cfg Config) (Process, error) {
+	panic(wire.Build(
+		wire.FieldsOf(new(Config), "Cluster", "Memberlist", "Disthash", "Kinds", "Services", "Interceptors", "Telemetry"),
+		cluster.Set,        // what nobody swaps
+		memberlist.Set,     // role: membership
+		disthash.Set,       // role: identity lookup
+		cluster.NoStateSet, // role: grain state
+		wire.Struct(new(Process), "*"),
+	))
+}
