@@ -213,6 +213,8 @@ func (a *activation) stopped() {
 	a.outer.begin()
 	defer a.outer.end()
 	switch {
+	case a.node.fenced.Load():
+		a.why = core.StopFenced
 	case a.running:
 		a.why = core.StopFailed
 	case a.why == 0:

@@ -149,7 +149,7 @@ func (n *Node) onStop(order int, name string, share int, do func(ctx context.Con
 
 func (n *Node) listen(ctx context.Context) error {
 	n.onStop(stopGoroutines, "goroutines", 5, n.group.Wait)
-	n.onStop(stopNetwork, "network", 10, n.remote.Stop)
+	n.onStop(stopNetwork, "network", 10, n.closeNetwork)
 	address, err := n.remote.Listen(ctx)
 	if err != nil {
 		return err

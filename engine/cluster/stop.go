@@ -220,6 +220,17 @@ func (n *Node) endActors(ctx context.Context) error {
 	return n.sys.Stop(ctx)
 }
 
+// closeNetwork lets the last answers out and ends the links.
+func (n *Node) closeNetwork(ctx context.Context) error {
+	drain, cancel := n.withTimeout(ctx, n.cfg.StopTimeout/20)
+	defer cancel()
+	err := n.remote.Drain(drain)
+	if n.fenced.Load() {
+		err = nil // its peers have cut it off
+	}
+	return errors.Join(err, n.remote.Stop(ctx))
+}
+
 // endReason is why an activation ends that was stopped with the node.
 func (n *Node) endReason() core.StopReason {
 	if n.fenced.Load() {

@@ -1,0 +1,101 @@
+package cluster_test
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"testing"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/cluster"
+	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/protos/clusterpb"
+)
+
+// echo is a grain with messages of protobuf, which pass by pointer.
+type echo struct{}
+
+func (echo) Back(_ context.Context, in *clusterpb.ClusterIdentity) (*clusterpb.ClusterIdentity, error) {
+	return in, nil
+}
+
+func echoKind() grain.Kind {
+	return grain.NewKind("Echo", func(grain.Self) (echo, error) { return echo{}, nil },
+		[]grain.MethodSpec{grain.ProtoMethod(grain.MethodSpec{Name: "Back"}, echo.Back)})
+}
+
+func single(t testing.TB, cfg cluster.Config, kinds ...grain.Kind) *cluster.Node {
+	t.Helper()
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	node, err := cluster.New(cfg, cluster.Single(kinds...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := node.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return node
+}
+
+func back(ctx context.Context, c grain.Caller, key string, in *clusterpb.ClusterIdentity) (*clusterpb.ClusterIdentity, error) {
+	return grain.Do[*clusterpb.ClusterIdentity](ctx, c, grain.Request{To: core.Identity{Kind: "Echo", Key: key}, Method: "Back", Index: 0, Arg: in})
+}
+
+func TestLocalCallDoesNotAllocate(t *testing.T) {
+	node := single(t, cluster.Config{}, echoKind())
+	in := &clusterpb.ClusterIdentity{}
+	ctx := t.Context()
+	call := func() {
+		if out, err := back(ctx, node, "a", in); err != nil || out != in {
+			t.Fatal(out, err)
+		}
+	}
+	call()
+	if n := testing.AllocsPerRun(2000, call); n != 0 {
+		t.Fatalf("%v allocations a call, want 0", n)
+	}
+}
+
+func TestBytesPerActivation(t *testing.T) {
+	node := single(t, cluster.Config{}, echoKind())
+	in := &clusterpb.ClusterIdentity{}
+	var before, after runtime.MemStats
+	const n = 20_000
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = core.Token{Seq: uint64(i)}.String()
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for _, key := range keys {
+		if _, err := back(t.Context(), node, key, in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := float64(after.HeapAlloc-before.HeapAlloc) / n
+	t.Logf("%.0f bytes an activation", each)
+	if each > 1600 {
+		t.Errorf("%.0f bytes an activation, want at most 1,600 with table, cache and directory", each)
+	}
+}
+
+func BenchmarkLocalCallProto(b *testing.B) {
+	node := single(b, cluster.Config{}, echoKind())
+	in := &clusterpb.ClusterIdentity{}
+	ctx := b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := back(ctx, node, "a", in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
