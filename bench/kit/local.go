@@ -1,9 +1,9 @@
 package kit
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -196,7 +196,8 @@ func runSpawnStop(s Subject, _ *Row, n int, res *Result) error {
 	return m.end(res, n)
 }
 
-// together runs do for 0 to n-1, each in a goroutine of its own, and waits for all.
+// together runs do for 0 to n-1, each in a goroutine of its own, and waits for all. The error is the
+// first one, and how many there were.
 func together(n int, do func(i int) error) error {
 	if n == 1 {
 		return do(0)
@@ -207,7 +208,11 @@ func together(n int, do func(i int) error) error {
 		wg.Go(func() { errs[i] = do(i) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d failed: %w", len(errs), n, errs[0])
 }
 
 // poll asks until done says yes; after limit it gives up.

@@ -128,5 +128,7 @@ type Member interface {
 	Where(key string) (int, error)
 }
 
-// CallTimeout is the time limit of one call: the documented default of a grain call on both sides.
-const CallTimeout = 5 * time.Second
+// AskLimit is the time limit of asks, where no library has a default: as long as a row may take, so
+// that a busy machine makes a row slow and does not make it fail. Calls of grains have each library's
+// own default.
+const AskLimit = 60 * time.Second

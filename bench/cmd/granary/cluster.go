@@ -75,7 +75,7 @@ func (subject) Cluster(n int) (kit.Cluster, error) {
 		return nil, err
 	}
 	m := &members{nodes: nodes}
-	m.ctx, m.cancel = context.WithTimeout(context.Background(), rowLimit)
+	m.ctx, m.cancel = context.WithTimeout(context.Background(), kit.AskLimit)
 	return m, nil
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/granary-go/granary/engine/actor"
 
@@ -21,9 +20,6 @@ var (
 	theMessage = &message{}
 	theAnswer  = &answer{}
 )
-
-// rowLimit is the time limit of the context that the calls of a row share.
-const rowLimit = 60 * time.Second
 
 // local is an actor system in this process.
 type local struct{ sys *actor.System }
@@ -137,7 +133,7 @@ type localCaller struct {
 
 // Call implements [kit.Caller]. The calls share one context with a deadline, as those of one request do.
 func (c *localCaller) Call(n int, lat *kit.Latencies) error {
-	ctx, cancel := context.WithTimeout(context.Background(), rowLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), kit.AskLimit)
 	defer cancel()
 	for range n {
 		begun := lat.Begin()

@@ -117,7 +117,7 @@ func (subject) Client(address string) (kit.Client, error) {
 
 // target is an actor of the server, once the link is open.
 func (c *client) target(name string) (*actor.Ref, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), rowLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), kit.AskLimit)
 	defer cancel()
 	if err := c.remote.Connected(ctx, []core.MemberID{c.server.ID}); err != nil {
 		return nil, err
@@ -166,7 +166,7 @@ type remoteCaller struct {
 
 // Call implements [kit.Caller]. The calls share one context with a deadline, as those of one request do.
 func (c *remoteCaller) Call(n int, lat *kit.Latencies) error {
-	ctx, cancel := context.WithTimeout(context.Background(), rowLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), kit.AskLimit)
 	defer cancel()
 	for range n {
 		begun := lat.Begin()

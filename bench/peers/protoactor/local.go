@@ -105,7 +105,7 @@ type localCaller struct {
 func (c *localCaller) Call(n int, lat *kit.Latencies) error {
 	for range n {
 		begun := lat.Begin()
-		reply, err := c.root.RequestFuture(c.pid, theMessage, kit.CallTimeout).Result()
+		reply, err := c.root.RequestFuture(c.pid, theMessage, kit.AskLimit).Result()
 		if err != nil {
 			return err
 		}

@@ -2,11 +2,7 @@
 // of its own, because its protobuf packages cannot be linked together with Granary's.
 package main
 
-import (
-	"fmt"
-
-	"github.com/granary-go/granary/bench/kit"
-)
+import "github.com/granary-go/granary/bench/kit"
 
 func main() { kit.Main(subject{}) }
 
@@ -19,7 +15,7 @@ func (subject) Note(row string) string {
 	case "form3", "form10", "grainlocal1", "grainlocal64", "grainremote1", "grainremote64", "grainact":
 		return "peer: in-memory provider of its own test package"
 	case "grainkill":
-		return fmt.Sprintf("peer: automanaged provider, request time-out %v", kit.CallTimeout)
+		return "peer: automanaged provider; both with their default time limit of calls"
 	default:
 		return ""
 	}

@@ -103,7 +103,7 @@ type remoteCaller struct {
 func (c *remoteCaller) Call(n int, lat *kit.Latencies) error {
 	for range n {
 		begun := lat.Begin()
-		reply, err := c.root.RequestFuture(c.pid, c.message, kit.CallTimeout).Result()
+		reply, err := c.root.RequestFuture(c.pid, c.message, kit.AskLimit).Result()
 		if err != nil {
 			return err
 		}
