@@ -25,6 +25,7 @@ type conn struct {
 	r    *Remote
 	peer *Peer
 	w    *writer
+	ep   *endpoint    // whose dial it is; nil: it was accepted
 	in   reader       // of the reading goroutine
 	open atomic.Int64 // asks of the peer without an answer
 
@@ -119,6 +120,9 @@ func (c *conn) end(reason error) {
 	left, first := c.w.end(fmt.Errorf("remote: link to member %s at %s has ended: %w", c.peer.Member.ID, c.peer.Member.Address, unreachable(reason)))
 	if !first {
 		return
+	}
+	if c.ep != nil { // before anybody learns of the end, so that nobody tries this link again
+		c.ep.lost(c, reason)
 	}
 	c.mu.Lock()
 	c.reason = reason

@@ -125,9 +125,17 @@ func (ep *endpoint) close(reason error) {
 	ep.event(evClose)
 }
 
+// start begins the first dial, so that messages may be queued when it returns.
+func (ep *endpoint) start() {
+	m := &connector{min: ep.r.limits.BackoffMin, max: ep.r.limits.BackoffMax, jitter: ep.r.jitter}
+	if m.Step(ep.r.clock.Now(), evStart).dial {
+		ep.begin()
+	}
+	ep.r.group.Go("remote: endpoint", func() { ep.run(m) })
+}
+
 // run is the endpoint's goroutine: it feeds the connector and carries out what it says.
-func (ep *endpoint) run() {
-	m := connector{min: ep.r.limits.BackoffMin, max: ep.r.limits.BackoffMax, jitter: ep.r.jitter}
+func (ep *endpoint) run(m *connector) {
 	stop := func() bool { return false }
 	for m.state != linkClosed {
 		<-ep.wake
@@ -158,8 +166,7 @@ func (ep *endpoint) drop() {
 	ep.mu.Lock()
 	reason := ep.final
 	ep.mu.Unlock()
-	ep.linked.Store(false)
-	if c := ep.cur.Swap(nil); c != nil {
+	if c := ep.cur.Load(); c != nil {
 		c.end(reason)
 	}
 }
@@ -168,6 +175,7 @@ func (ep *endpoint) drop() {
 func (ep *endpoint) begin() {
 	epoch := ep.r.epoch.Add(1)
 	c := ep.r.newConn(&Peer{Member: ep.member, Epoch: epoch})
+	c.ep = ep
 	ep.cur.Store(c)
 	ep.r.group.Go("remote: link", func() { ep.live(c, epoch) })
 }
@@ -180,28 +188,28 @@ func (ep *endpoint) live(c *conn, epoch uint64) {
 	}
 	if err != nil {
 		c.end(err)
-		ep.lost(c, err)
 		ep.event(failure(err))
 		return
 	}
 	ep.linked.Store(true)
+	select {
+	case <-c.done: // it has ended meanwhile
+		ep.linked.Store(false)
+	default:
+	}
 	ep.event(evOpened)
 	ep.r.poke()
 	ep.r.rewatch(ep)
 	c.read(l)
-	<-c.done
-	ep.lost(c, c.reason)
 	ep.event(evLost)
 }
 
 // lost notes that c takes nothing more.
 func (ep *endpoint) lost(c *conn, err error) {
-	if err == nil {
-		err = errNotConnected
-	}
 	ep.last.Store(&err)
-	ep.linked.Store(false)
-	ep.cur.CompareAndSwap(c, nil)
+	if ep.cur.CompareAndSwap(c, nil) {
+		ep.linked.Store(false)
+	}
 }
 
 // failure tells a refusal that will not change soon from one that may.

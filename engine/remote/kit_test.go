@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -197,4 +198,17 @@ func eventually(t testing.TB, what string, f func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// countLines counts the log lines that contain text.
+func countLines(l *logSink, text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range l.lines {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
 }

@@ -223,11 +223,9 @@ func (r *Remote) join(m core.Member) {
 }
 
 func (r *Remote) startEndpoint(ep *endpoint) {
-	if ep.client {
-		return
+	if !ep.client {
+		ep.start()
 	}
-	ep.event(evStart)
-	r.group.Go("remote: endpoint", ep.run)
 }
 
 // unknown lists incoming connections of members that are in the view no more. The caller holds r.mu.

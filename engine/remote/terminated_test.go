@@ -1,0 +1,168 @@
+package remote
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+)
+
+// watcher starts an actor that watches targets and tells of each end.
+func (n *node) watcher(name string, targets ...*actor.Ref) <-chan *actor.Terminated {
+	n.t.Helper()
+	told := make(chan *actor.Terminated, 16)
+	n.spawn(name, func(c *actor.Context) {
+		switch m := c.Message().(type) {
+		case actor.Started:
+			for _, ref := range targets {
+				c.Watch(ref)
+			}
+		case *actor.Terminated:
+			told <- m
+		}
+	})
+	return told
+}
+
+func TestWatchAcrossMembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t, nil)
+		live := b.echo("live")
+		told := a.watcher("w", a.at(b, "live"), a.at(b, "never"))
+		first := <-told
+		if first.Who.ID != "never" || first.Why != actor.TerminatedNotFound || first.Who.Member != "b" {
+			t.Errorf("told %+v of a process that never was", first)
+		}
+		synctest.Wait()
+		if err := live.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		second := <-told
+		if second.Who != (core.PID{Address: b.addr, ID: "live", Member: "b"}) || second.Why != actor.TerminatedStopped {
+			t.Errorf("told %+v", second)
+		}
+		if n := len(a.r.watches.out) + len(b.r.watches.in); n != 0 {
+			t.Errorf("%d watches are remembered", n)
+		}
+	})
+}
+
+func TestUnwatchAcrossMembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t, nil)
+		live := b.echo("live")
+		told := make(chan *actor.Terminated, 1)
+		w := a.spawn("w", func(c *actor.Context) {
+			switch m := c.Message().(type) {
+			case actor.Started:
+				c.Watch(a.at(b, "live"))
+			case *wrapperspb.StringValue:
+				c.Unwatch(a.at(b, "live"))
+			case *actor.Terminated:
+				told <- m
+			}
+		})
+		synctest.Wait()
+		if err := w.Tell(str("unwatch")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		_ = live.Stop()
+		synctest.Wait()
+		if len(told) != 0 {
+			t.Errorf("told %+v after Unwatch", <-told)
+		}
+	})
+}
+
+// TestWatchIsRepaired: whichever direction of the links is lost at the very moment of the end, the
+// watcher is told.
+func TestWatchIsRepaired(t *testing.T) {
+	for name, cut := range map[string][2]string{"the way there": {"a", "b"}, "the way back": {"b", "a"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, a, b := pair(t, nil)
+				live := b.echo("live")
+				told := a.watcher("w", a.at(b, "live"))
+				time.Sleep(2 * lasting)
+				m.Cut(cut[0], cut[1]) // the Terminated, or what confirms the link, is on the way for ever
+				_ = live.Stop()
+				synctest.Wait()
+				m.Reset("a", "b")
+				m.Heal(cut[0], cut[1])
+				select {
+				case got := <-told:
+					if got.Who.ID != "live" || got.Why == actor.TerminatedUnreachable {
+						t.Errorf("told %+v", got)
+					}
+				case <-time.After(time.Minute):
+					t.Error("the watcher was never told")
+				}
+				time.Sleep(time.Minute)
+				if len(told) != 0 {
+					t.Errorf("told twice: %+v", <-told)
+				}
+			})
+		})
+	}
+}
+
+// TestWatchOfALeaver: the departure of a member ends the watches on it, and those that it held.
+func TestWatchOfALeaver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t, nil)
+		b.echo("live")
+		a.echo("watched")
+		told := a.watcher("w", a.at(b, "live"))
+		b.watcher("w", b.at(a, "watched"))
+		synctest.Wait()
+		if len(a.r.watches.in["b"]) != 1 {
+			t.Fatalf("b holds %d watches", len(a.r.watches.in["b"]))
+		}
+		a.r.SetMembers(topology(t, nil, a.member()))
+		got := <-told
+		if got.Who.ID != "live" || got.Why != actor.TerminatedUnreachable {
+			t.Errorf("told %+v", got)
+		}
+		if len(a.r.watches.in) != 0 || len(a.r.watches.out) != 0 {
+			t.Error("watches of a leaver are remembered")
+		}
+	})
+}
+
+func TestStopAndPoisonAcrossMembers(t *testing.T) {
+	_, a, b := pair(t, nil)
+	for name, end := range map[string]func(*actor.Ref) error{"stop": (*actor.Ref).Stop, "poison": (*actor.Ref).Poison} {
+		local := b.echo(name)
+		if err := end(a.at(b, name)); err != nil {
+			t.Fatal(err)
+		}
+		if err := local.Wait(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	b.echo("waited for")
+	if err := a.at(b, "waited for").StopWait(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWatchLimit tries the bound of watches that one peer may hold.
+func TestWatchLimit(t *testing.T) {
+	w := newWatches()
+	for i, want := range []bool{true, true, true, false} {
+		if got := w.addIn("m", watchKey{"x", string(rune('a' + i))}, 3); got != want {
+			t.Errorf("watch %d: %v", i, got)
+		}
+	}
+	if !w.addIn("m", watchKey{"x", "a"}, 3) {
+		t.Error("a watch that stands counts twice")
+	}
+	if !w.addIn("other", watchKey{"x", "a"}, 3) {
+		t.Error("one peer's watches count for another")
+	}
+}
