@@ -114,7 +114,7 @@ func TestOwnerHosts(t *testing.T) {
 // Four members become five: at most 1/5 + 3 % of the identities move, all of them to the fifth, and
 // when it goes again all go back.
 func TestFifthMemberMovesAFifth(t *testing.T) {
-	const n = 100_000
+	const n = 40_000
 	four, five := newTable(view(t, members(4)...), false), newTable(view(t, members(5)...), false)
 	moved := 0
 	for i := range n {
@@ -134,7 +134,7 @@ func TestFifthMemberMovesAFifth(t *testing.T) {
 }
 
 func TestSharesFollowWeights(t *testing.T) {
-	const n = 60_000
+	const n = 40_000
 	ms := members(4)
 	ms[1].Weight, ms[2].Weight, ms[3].Weight = 100, 200, 50 // and 0 is 100
 	table := newTable(view(t, ms...), false)
