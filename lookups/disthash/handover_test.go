@@ -379,7 +379,7 @@ func TestHandoverIsLinear(t *testing.T) {
 	for _, n := range []int{2_000, 20_000} {
 		h := handOver(t, n)
 		moved := int(h.counts["disthash.moved"])
-		if h.deactivated != moved || len(h.stops) != moved || h.walks > 3 || moved+h.stayed != n {
+		if h.deactivated != moved || len(h.stops) != moved || h.walks > 5 || moved+h.stayed != n {
 			t.Errorf("%d run: %d moved by %d stops, %d walks; %d stayed", n, moved, h.deactivated, h.walks, h.stayed)
 		}
 		if share := float64(h.stayed) / float64(n); share < 0.45 || share > 0.55 {
