@@ -89,14 +89,14 @@ func TestReportOfFailure(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r = run(ctx, options{dir: "../..", rounds: 1}, io.Discard)
+	r = run(ctx, options{dir: ".", rounds: 1}, io.Discard)
 	if r.OK || !r.Interrupted {
 		t.Errorf("interrupted: %+v", r)
 	}
 }
 
 func TestPeerIsTheVersionThatIsBuilt(t *testing.T) {
-	text, err := os.ReadFile("../../peers/protoactor/go.mod")
+	text, err := os.ReadFile("peers/protoactor/go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
