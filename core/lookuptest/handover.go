@@ -99,6 +99,7 @@ func (w *world) stays(tr traits, id core.Identity, was core.Placement) bool {
 
 func (w *world) checkUndisturbed(tr traits, before map[core.Identity]core.Placement) {
 	w.t.Helper()
+	pause()
 	stayed := 0
 	for id, was := range before {
 		if !w.stays(tr, id, was) {
@@ -253,13 +254,22 @@ func (w *world) load(ctx context.Context, random *rand.Rand, all []core.Identity
 		asked, cancel := context.WithTimeout(ctx, 20*stopTakes)
 		p, err := w.resolve(asked, n, id)
 		cancel()
-		if err == nil && random.IntN(4) == 0 {
-			host := w.node(p.PID.Member)
-			_ = host.Deactivate(ctx, id, p.Token, core.StopIdle) // ends with ctx at the latest
-			n.lookup.Forget(id, p.PID)
+		if err == nil {
+			w.meddle(ctx, random, n, core.Activation{Identity: id, Placement: p})
 		}
 		timer := time.NewTimer(time.Duration(random.Int64N(int64(time.Millisecond))))
 		<-timer.C
+	}
+}
+
+// meddle ends a quarter of what is resolved, and gives a wrong hint of another quarter.
+func (w *world) meddle(ctx context.Context, random *rand.Rand, n *node, a core.Activation) {
+	switch random.IntN(4) {
+	case 0:
+		_ = w.node(a.PID.Member).Deactivate(ctx, a.Identity, a.Token, core.StopIdle) // ends with ctx at the latest
+		n.lookup.Forget(a.Identity, a.PID)
+	case 1:
+		n.lookup.Forget(a.Identity, a.PID)
 	}
 }
 

@@ -116,6 +116,12 @@ func (w *world) await(ctx context.Context, what string, done func() bool) {
 	}
 }
 
+// pause gives what should not happen the time to happen.
+func pause() {
+	timer := time.NewTimer(5 * stopTakes)
+	<-timer.C
+}
+
 func outlive(t testing.TB, h Harness) {
 	w := newWorld(t, h, true, 2)
 	id := ids(1)[0]
@@ -240,6 +246,11 @@ func afterEnd(t testing.TB, h Harness) {
 		if as := w.running(id); next.PID == p.PID || len(as) != 1 || as[0].Placement != next {
 			t.Errorf("%s: after %+v ended, resolved to %+v, and %v runs", id, p, next, as)
 		}
+		for _, n := range w.nodes {
+			if again := w.mustResolve(n, id); again != next {
+				t.Errorf("%s on %s: %+v, before %+v", id, n.self.ID, again, next)
+			}
+		}
 	}
 }
 
@@ -253,6 +264,7 @@ func forgetOther(t testing.TB, h Harness) {
 		n.lookup.Forget(id, stale)
 		n.lookup.Forget(core.Identity{Kind: kind, Key: "unknown"}, p.PID)
 	}
+	pause()
 	for _, n := range w.nodes {
 		if again := w.mustResolve(n, id); again != p {
 			t.Errorf("resolved to %+v, before to %+v", again, p)

@@ -200,6 +200,10 @@ var errSame = errors.New("nothing to change")
 func (h *Hub) remove(id core.MemberID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if l, listed := h.leases[id]; listed && h.lie == LieLeave {
+		l.counts = false
+		return
+	}
 	if h.view == nil {
 		return
 	}

@@ -1,6 +1,7 @@
 package memory_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -37,4 +38,29 @@ func TestProvider(t *testing.T) {
 
 func TestProviderInRealTime(t *testing.T) {
 	providertest.Run(t, providers(memory.Config{TTL: 100 * time.Millisecond}, false))
+}
+
+// TestLies has the suite find each lie, and shows which promise was seen broken.
+func TestLies(t *testing.T) {
+	wants := map[memory.Lie]string{
+		memory.LieOrder:      "epochs are one ascending sequence for all",
+		memory.LieSwap:       "a swap against an older record gives ErrConflict and the present view",
+		memory.LieRenewal:    "renewal gives ErrEvicted once the row was swapped out",
+		memory.LieExpiry:     "a member that vanished is taken out, and nobody else",
+		memory.LieUpdate:     "Update replaces one's own row for everybody",
+		memory.LieLeave:      "Leave takes the member out of every view",
+		memory.LieAfterLeave: "no report comes after Leave",
+		memory.LieID:         "an ID that is another's or has departed gives ErrConflict",
+	}
+	for lie := memory.Honest + 1; lie.String() != "unknown"; lie++ {
+		t.Run(lie.String(), func(t *testing.T) {
+			broken := providertest.Broken(t, providers(memory.Config{TTL: 2 * time.Second, Lie: lie}, true))
+			if want := wants[lie]; !slices.Contains(broken, want) {
+				t.Errorf("%q was not found broken; found were %q", want, broken)
+			}
+		})
+	}
+	if broken := providertest.Broken(t, providers(memory.Config{TTL: 2 * time.Second}, true)); len(broken) > 0 {
+		t.Errorf("the honest hub was found to break %q", broken)
+	}
 }

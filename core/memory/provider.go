@@ -223,7 +223,7 @@ func (p *Provider) Leave(context.Context) error {
 		<-p.done
 	}
 	p.hub.unlisten(p)
-	if was == member && !crashed && p.hub.lie != LieLeave {
+	if was == member && !crashed {
 		p.hub.remove(id)
 	}
 	return nil

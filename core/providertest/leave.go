@@ -44,6 +44,8 @@ func silentAfterLeave(t testing.TB, h Harness) {
 		ms[1].update(func(m *core.Member) { m.Weight = 50 + weight })
 	}
 	w.settle(ms[1:]...)
+	timer := time.NewTimer(100 * time.Millisecond) // for one that comes late
+	<-timer.C
 	if now := len(ms[0].all()); now != seen {
 		t.Errorf("%d reports after Leave had returned", now-seen)
 	}
@@ -118,7 +120,7 @@ func leaveDuringJoin(t testing.TB, h Harness) {
 				t.Errorf("join: %v, want ErrStopped or nil", err)
 			}
 		case <-time.After(h.Settle):
-			t.Error("Join goes on although Leave has returned")
+			t.Fatal("Join goes on although Leave has returned")
 		}
 		m.expectStopped(t)
 	}

@@ -65,6 +65,13 @@ func Run(t *testing.T, h Harness) {
 	suitetest.Run(t, h.Bubble, rows(h, traitsOf(t, h)))
 }
 
+// Broken checks the providers of h like Run, but returns the promises that were found broken, in the order
+// of the suite, instead of failing t: for tests that show that a fault is found.
+func Broken(t *testing.T, h Harness) []string {
+	t.Helper()
+	return suitetest.Broken(t, h.Bubble, rows(h, traitsOf(t, h)))
+}
+
 // traits are what a provider offers, which decides what is checked.
 type traits struct {
 	core.Promises

@@ -46,6 +46,14 @@ func Run(t *testing.T, h Harness) {
 	suitetest.Run(t, h.Bubble, rows(h, fences))
 }
 
+// Broken checks the store of h like Run, but returns the promises that were found broken, in the order
+// of the suite, instead of failing t: for tests that show that a fault is found.
+func Broken(t *testing.T, h Harness) []string {
+	t.Helper()
+	_, fences := h.New(t)().(core.Fencer)
+	return suitetest.Broken(t, h.Bubble, rows(h, fences))
+}
+
 // rows are the promises, topic by topic.
 func rows(h Harness, fences bool) []suitetest.Row {
 	if h.Limit == 0 {

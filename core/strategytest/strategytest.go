@@ -42,6 +42,13 @@ func Run(t *testing.T, h Harness) {
 	suitetest.Run(t, false, rows(h))
 }
 
+// Broken checks the strategy of h like Run, but returns the promises that were found broken, in the order
+// of the suite, instead of failing t: for tests that show that a fault is found.
+func Broken(t *testing.T, h Harness) []string {
+	t.Helper()
+	return suitetest.Broken(t, false, rows(h))
+}
+
 func rows(h Harness) []suitetest.Row {
 	return []suitetest.Row{
 		{Promise: "picks a candidate, if there is one", Check: func(t testing.TB) { picksCandidate(t, h) }},

@@ -64,6 +64,19 @@ func Record(t *testing.T, bubble bool, rows []Row) map[string][]string {
 	return out
 }
 
+// Broken runs the checks against recorders and returns the promises that were found broken.
+func Broken(t *testing.T, bubble bool, rows []Row) []string {
+	t.Helper()
+	var out []string
+	complaints := Record(t, bubble, rows)
+	for _, row := range rows {
+		if len(complaints[row.Promise]) > 0 {
+			out = append(out, row.Promise)
+		}
+	}
+	return out
+}
+
 // MustFail runs the checks against recorders and fails t for each promise that was not found broken.
 func MustFail(t *testing.T, bubble bool, rows []Row) {
 	t.Helper()
