@@ -180,9 +180,14 @@ func (c *cell) end() {
 			c.watched(m.Watcher)
 		}
 	}
+	defer c.farewell(waiters) // also if Closed ends the goroutine
 	if c.props.Closed != nil {
-		c.ref.sys.protect(&c.ref, "Props.Closed", func() { c.props.Closed(a) })
+		_ = c.ref.sys.protect(&c.ref, "Props.Closed", func() { c.props.Closed(a) }) // it was logged
 	}
+}
+
+// farewell tells everybody of the end.
+func (c *cell) farewell(waiters *waiter) {
 	m := c.more
 	c.more = nil
 	c.ref.sys.ended(c)
@@ -195,7 +200,7 @@ func (c *cell) end() {
 	for w := waiters; w != nil; {
 		after := w.next
 		w.next = nil
-		w.done <- struct{}{} // from here on it is somebody else's
+		w.done <- struct{}{} // has room; from here on it is somebody else's
 		w = after
 	}
 }

@@ -69,17 +69,6 @@ type mailbox struct {
 	side  *side
 }
 
-// side is what few mailboxes need: made when first used.
-type side struct {
-	control []any         // runtime messages; handled before all others, also while suspended
-	urgent  []item        // nudges, timers, continuations, Terminated: past the bound, before user messages
-	refuse  error         // set by Context.Refuse
-	sealed  bool          // a poison pill is queued: what comes later would not be handled
-	room    chan struct{} // closed when a Blocking mailbox gains room
-	queue   *ordered      // of DropOldest and Priority
-	woken   int64         // when the cell was woken, for Observer.MailboxWait
-}
-
 // outcome is what became of a message at a mailbox.
 type outcome uint8
 
@@ -113,13 +102,6 @@ func (cfg *MailboxConfig) bytes() int64 {
 		return DefaultMailboxBytes
 	}
 	return cfg.Bytes
-}
-
-func (m *mailbox) sides() *side {
-	if m.side == nil {
-		m.side = new(side)
-	}
-	return m.side
 }
 
 // waiting is the number of messages that the actor has not begun, exact to within a step of the turn's
@@ -262,91 +244,6 @@ func (m *mailbox) seal(pool *chunkPool) outcome {
 	return m.wake()
 }
 
-// pushUrgent queues an item before all user messages and past the bound.
-func (m *mailbox) pushUrgent(it item) outcome {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return isClosed
-	}
-	s := m.sides()
-	s.urgent = append(s.urgent, it)
-	m.alert.Store(true)
-	return m.wake()
-}
-
-// pushControl queues a message of the runtime; it is taken until the cell is dead.
-func (m *mailbox) pushControl(msg any, dead *atomic.Bool) outcome {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if dead.Load() {
-		return isClosed
-	}
-	s := m.sides()
-	s.control = append(s.control, msg)
-	m.alert.Store(true)
-	if m.scheduled {
-		return taken
-	}
-	m.scheduled = true
-	return takenWake
-}
-
-// askStop notes a Stop.
-func (m *mailbox) askStop(dead *atomic.Bool) outcome {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if dead.Load() {
-		return isClosed
-	}
-	m.stop = true
-	m.alert.Store(true)
-	if m.scheduled {
-		return taken
-	}
-	m.scheduled = true
-	return takenWake
-}
-
-// popControl gives the next message of the runtime; nil: there is none. stop: a Stop came, told last.
-func (m *mailbox) popControl() (msg any, stop bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.side != nil && len(m.side.control) > 0 {
-		msg = m.side.control[0]
-		m.side.control[0] = nil
-		if m.side.control = m.side.control[1:]; len(m.side.control) == 0 {
-			m.side.control = nil
-		}
-	} else {
-		stop, m.stop = m.stop, false
-	}
-	m.calm()
-	return msg, stop
-}
-
-func (m *mailbox) popUrgent() (item, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.side == nil || len(m.side.urgent) == 0 {
-		return item{}, false
-	}
-	it := m.side.urgent[0]
-	m.side.urgent[0] = item{}
-	if m.side.urgent = m.side.urgent[1:]; len(m.side.urgent) == 0 {
-		m.side.urgent = nil
-	}
-	m.calm()
-	return it, true
-}
-
-// calm takes the alert back when nothing is in side; mu is held.
-func (m *mailbox) calm() {
-	if !m.stop && (m.side == nil || len(m.side.control) == 0 && len(m.side.urgent) == 0) {
-		m.alert.Store(false)
-	}
-}
-
 // refill gives the consumer the next messages: one in w, or a chunk. used is the chunk that it has
 // emptied. When there is nothing at all the mailbox goes to sleep: parked.
 func (m *mailbox) refill(into *item, used *chunk, pool *chunkPool) (one *item, many *chunk, parked bool) {
@@ -375,23 +272,6 @@ func (m *mailbox) refill(into *item, used *chunk, pool *chunkPool) (one *item, m
 	m.mu.Unlock()
 	pool.put(used)
 	return one, many, parked
-}
-
-// sleepSuspended parks a suspended mailbox unless there is a control message.
-func (m *mailbox) sleepSuspended() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.stop || m.side != nil && len(m.side.control) > 0 {
-		return false
-	}
-	m.scheduled = false
-	return true
-}
-
-func (m *mailbox) suspend(on bool) {
-	m.mu.Lock()
-	m.suspended = on
-	m.mu.Unlock()
 }
 
 // close ends the intake and gives all that is queued, urgent items first.
@@ -437,56 +317,4 @@ func (m *mailbox) closeIfIdle(more bool) bool {
 // empty is about user and urgent messages; mu is held.
 func (m *mailbox) empty() bool {
 	return !m.hasFirst && m.head == nil && (m.side == nil || len(m.side.urgent) == 0 && m.side.queue.len() == 0)
-}
-
-// awaitRoom gives a channel that is closed when a Blocking mailbox gains room or is closed; nil when it
-// has room already.
-func (m *mailbox) awaitRoom(cfg *MailboxConfig) <-chan struct{} {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed || m.waiting() < m.limit && m.held() < cfg.bytes() {
-		return nil
-	}
-	s := m.sides()
-	if s.room == nil {
-		s.room = make(chan struct{})
-	}
-	return s.room
-}
-
-// giveRoom wakes the senders that wait for room.
-func (m *mailbox) giveRoom() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.side != nil && m.side.room != nil {
-		close(m.side.room)
-		m.side.room = nil
-	}
-}
-
-// refuse makes the mailbox refuse user messages with err.
-func (m *mailbox) refuse(err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.sides().refuse = err
-	m.special = true
-}
-
-// noteWoken keeps the time at which the cell was woken.
-func (m *mailbox) noteWoken(now int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.sides().woken = now
-}
-
-// wokenAt takes that time; 0: it was not kept.
-func (m *mailbox) wokenAt() int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.side == nil {
-		return 0
-	}
-	t := m.side.woken
-	m.side.woken = 0
-	return t
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -191,5 +192,96 @@ func TestStress(t *testing.T) {
 	}
 	if answered.Load() == 0 || failed.Load() == 0 || refused.Load() == 0 {
 		t.Errorf("answered %d, failed %d, refused %d: the test covers too little", answered.Load(), failed.Load(), refused.Load())
+	}
+}
+
+// Spawning and stopping leaves nothing behind.
+func TestMemoryIsFlatAfterChurn(t *testing.T) {
+	s := newSystem(t)
+	p := &actor.Props{
+		Receive: []func(actor.ReceiveFunc) actor.ReceiveFunc{func(next actor.ReceiveFunc) actor.ReceiveFunc { return next }},
+		New: func() actor.Actor {
+			return actor.Func(func(c *actor.Context) {
+				if _, ok := c.Message().(actor.Started); ok {
+					c.SetReceiveTimeout(time.Hour)
+					c.After(time.Hour, noop)
+					_, _ = c.Spawn(actor.FromFunc(noop))
+				}
+			})
+		},
+	}
+	churn := func(n int) {
+		for range n {
+			ref := spawnProps(t, s, p)
+			_ = ref.Tell(1)
+			if err := ref.PoisonWait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	churn(500)
+	before := heap()
+	churn(3000)
+	if after := heap(); after > before+300_000 {
+		t.Errorf("3,000 actors left %d bytes behind", after-before)
+	}
+	if s.Len() != 0 {
+		t.Errorf("%d actors left", s.Len())
+	}
+}
+
+// Two systems of one process have nothing in common.
+func TestTwoSystems(t *testing.T) {
+	one := newSystem(t)
+	two := newSystem(t, func(c *actor.Config) { c.Member = "m2" })
+	for _, s := range []*actor.System{one, two} {
+		if _, err := s.SpawnNamed("x", actor.FromFunc(func(c *actor.Context) {
+			if c.Message() == "who" {
+				_ = c.Respond(c.System().Member())
+			}
+		})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range []*actor.System{one, two} {
+		ref := s.Ref(core.PID{Address: s.Address(), Member: s.Member(), ID: "x"})
+		if got := ask(t, ref, "who"); got != s.Member() {
+			t.Errorf("answer of %v; want %v", got, s.Member())
+		}
+	}
+	if err := one.Ref(core.PID{Address: "here:1", Member: "m2", ID: "x"}).Tell(1); !errors.Is(err, core.ErrUnreachable) {
+		t.Errorf("Tell of another start at this address = %v; want ErrUnreachable", err)
+	}
+}
+
+// A Ref outlives the actor and finds the next one of its name.
+func TestRefFindsTheNextOfItsName(t *testing.T) {
+	s := newSystem(t)
+	var old *actor.Ref
+	for i := range 3 {
+		ref, err := s.SpawnNamed("same", actor.FromFunc(func(c *actor.Context) {
+			if c.Message() == "which" {
+				_ = c.Respond(i)
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if old == nil {
+			old = ref
+		}
+		if got := ask(t, old, "which"); got != i {
+			t.Errorf("answer of %v; want %d", got, i)
+		}
+		if err := old.StopWait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

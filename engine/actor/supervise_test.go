@@ -385,8 +385,9 @@ func TestPanicsEverywhere(t *testing.T) {
 	}
 	is := func(want any) where { return on(func(m any) bool { return m == want }) }
 	for name, tc := range map[string]struct {
-		bad    where
-		newBad bool
+		bad       where
+		newBad    bool
+		closedBad bool
 	}{
 		"New":        {newBad: true},
 		"Started":    {bad: is(actor.Started{})},
@@ -395,6 +396,7 @@ func TestPanicsEverywhere(t *testing.T) {
 		"Stopped":    {bad: is(actor.Stopped{})},
 		"Restarting": {bad: on(func(m any) bool { return m == (actor.Restarting{}) || m == "do" })},
 		"everything": {bad: func(*actor.Context) bool { return true }},
+		"Closed":     {closedBad: true},
 	} {
 		for _, how := range []string{"panic", "Goexit", "runtime error"} {
 			t.Run(name+" by "+how, func(t *testing.T) {
@@ -413,7 +415,12 @@ func TestPanicsEverywhere(t *testing.T) {
 				closed := make(chan struct{}, 1)
 				ref := spawnProps(t, s, &actor.Props{
 					Guardian: actor.OneForOne{MaxRestarts: 2},
-					Closed:   func(actor.Actor) { closed <- struct{}{} },
+					Closed: func(actor.Actor) {
+						closed <- struct{}{}
+						if tc.closedBad {
+							boom()
+						}
+					},
 					New: func() actor.Actor {
 						if tc.newBad {
 							boom()
