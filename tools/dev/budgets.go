@@ -38,7 +38,11 @@ func checkBudgets(t *tree, say func(string, ...any), bad *findings) {
 				continue
 			}
 			n++
-			source += f.lines
+			if p.isTest() {
+				tests += f.lines
+			} else {
+				source += f.lines
+			}
 			files.add(f.lines, f.path)
 			measureFunctions(t, f, funcs)
 			measureInterfaces(t, f, ifaces)
