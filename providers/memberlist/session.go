@@ -1,0 +1,316 @@
+package memberlist
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lib "github.com/hashicorp/memberlist"
+
+	"github.com/granary-go/granary/core"
+)
+
+// session is one stay in the pool, from Join or Watch to Leave. Callbacks of the library write to
+// table and wake the owner goroutine (owner.go), which alone calls the library after the join.
+type session struct {
+	cfg     settings
+	env     core.Env
+	report  func(*core.View)
+	list    *lib.Memberlist
+	trans   *transport
+	queue   *lib.TransmitLimitedQueue
+	refused *refusals
+	wake    chan struct{} // something changed
+	work    chan func()   // what blocks, for the worker goroutine
+	quit    chan struct{} // closed by halt
+	halted  sync.Once
+	group   sync.WaitGroup
+	address string // ip:port that the gossip is reached at
+
+	contacted []string // by join
+
+	gossiped chan struct{} // a packet of gossip is being filled
+
+	nodes atomic.Int64 // as NumNodes of queue, which may not take mu
+
+	mu        sync.Mutex // guards what follows; never held across a call of the library
+	table     *table
+	advertise bool                   // the own row changed and is to be spread
+	asking    map[core.MemberID]bool // who wants the own row
+	lost      map[string]time.Time   // gossip addresses of nodes that went, to be tried again
+	taken     error                  // the own ID is another's
+}
+
+// maxPacket is what is sent in one packet, beside what the library adds.
+const maxPacket = 1000
+
+// open starts the library, which listens from now on. Nobody is contacted.
+func open(ctx context.Context, cfg settings, env core.Env, own row, client bool, report func(*core.View)) (*session, error) {
+	logger := newLibraryLog(env.Logger)
+	c := cfg.library()
+	inner, err := listen(cfg.bind, logger)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{
+		cfg: cfg, env: env, report: report,
+		refused:  &refusals{logger: env.Logger, clock: env.Clock},
+		wake:     make(chan struct{}, 1),
+		work:     make(chan func(), 64),
+		quit:     make(chan struct{}),
+		gossiped: make(chan struct{}),
+		table:    newTable(own, client),
+		asking:   map[core.MemberID]bool{},
+		lost:     map[string]time.Time{},
+	}
+	s.nodes.Store(1)
+	s.queue = &lib.TransmitLimitedQueue{NumNodes: func() int { return int(s.nodes.Load()) }, RetransmitMult: c.RetransmitMult}
+	s.trans = newTransport(ctx, inner, s.spawn)
+	c.Name = string(own.ID)
+	c.Logger = logger
+	c.Transport = s.trans
+	c.BindPort = inner.GetAutoBindPort()
+	if c.AdvertiseAddr == "" {
+		c.AdvertisePort = c.BindPort
+	}
+	d := delegate{s}
+	c.Delegate, c.Events, c.Alive, c.Conflict = d, d, d, d
+	if s.list, err = lib.Create(c); err != nil {
+		_ = s.trans.Shutdown()
+		s.group.Wait()
+		return nil, fmt.Errorf("%w: %w", err, core.ErrInvalid)
+	}
+	s.address = s.list.LocalNode().Address()
+	return s, nil
+}
+
+// listen binds UDP and TCP at one port. For a port that the kernel chooses, the other protocol may
+// find it taken; then another is tried.
+func listen(at netip.AddrPort, logger *log.Logger) (*lib.NetTransport, error) {
+	var err error
+	for range 10 {
+		var t *lib.NetTransport
+		t, err = lib.NewNetTransport(&lib.NetTransportConfig{
+			BindAddrs: []string{at.Addr().String()}, BindPort: int(at.Port()), Logger: logger,
+		})
+		if err == nil {
+			return t, nil
+		}
+		if at.Port() != 0 {
+			break
+		}
+	}
+	return nil, fmt.Errorf("listen on %s: %w: %w", at, err, core.ErrUnreachable)
+}
+
+// spawn runs f on a goroutine that close joins.
+func (s *session) spawn(name string, f func()) {
+	s.group.Add(1)
+	s.env.Go(name, func() {
+		defer s.group.Done()
+		f()
+	})
+}
+
+func (s *session) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// change runs f with the table; if f tells that something changed, the owner has a look.
+func (s *session) change(f func(t *table) bool) {
+	s.mu.Lock()
+	changed := f(s.table)
+	s.nodes.Store(int64(len(s.table.nodes) + 1))
+	s.mu.Unlock()
+	if changed {
+		s.poke()
+	}
+}
+
+func (s *session) alive(m meta, address string) {
+	s.change(func(t *table) bool {
+		t.alive(m, address)
+		delete(s.lost, address)
+		return m.id != t.id
+	})
+}
+
+func (s *session) gone(id core.MemberID) {
+	s.change(func(t *table) bool {
+		address := t.gone(id)
+		if address != "" && len(s.lost) < maxPending {
+			s.lost[address] = s.env.Clock.Now()
+		}
+		return address != ""
+	})
+}
+
+// merge takes a row in. If it is news about a live member it is passed on as message; nil: it is
+// not, since a whole state is not gossip.
+func (s *session) merge(w row, message []byte) {
+	s.change(func(t *table) bool {
+		news := t.merge(w)
+		if news && t.nodes[w.ID] != nil && message != nil && len(message) <= maxPacket {
+			s.queue.QueueBroadcast(broadcast{w.ID, message})
+		}
+		return news
+	})
+}
+
+// left takes the farewell of a member in, and passes it on likewise. The address tells it from another
+// process that used the same ID by mistake; empty: not known.
+func (s *session) left(id core.MemberID, address string, message []byte) {
+	s.change(func(t *table) bool {
+		if n := t.nodes[id]; n != nil && address != "" && n.address != address {
+			return false
+		}
+		if id == t.id && message == nil && s.taken == nil {
+			s.taken = fmt.Errorf("member ID %q has left before, and an ID is not used again: %w", id, core.ErrConflict)
+		}
+		known := t.nodes[id] != nil
+		news := t.left(id)
+		if news && known && message != nil {
+			s.queue.QueueBroadcast(broadcast{id, message})
+		}
+		return news
+	})
+}
+
+// wanted notes that the member id asks for the own row.
+func (s *session) wanted(id core.MemberID) {
+	s.change(func(t *table) bool {
+		if t.client || t.nodes[id] == nil { // a stranger gets nothing
+			return false
+		}
+		s.asking[id] = true
+		return true
+	})
+}
+
+// conflict notes that the process at address uses an ID that is in the pool.
+func (s *session) conflict(id core.MemberID, address string) {
+	s.refused.add(fmt.Errorf("memberlist: another process at %s uses the ID of member %q: %w", address, id, core.ErrConflict))
+	s.change(func(t *table) bool {
+		if id == t.id {
+			s.taken = fmt.Errorf("member ID %q is used by the process at %s: %w", id, address, core.ErrConflict)
+		}
+		return id == t.id
+	})
+}
+
+// update replaces the own row, once it has been checked.
+func (s *session) update(m core.Member) (err error) {
+	s.change(func(t *table) bool {
+		if t.client || t.own.ID != m.ID || t.own.Address != m.Address {
+			err = fmt.Errorf("member %q at %q is not this node, %q at %q: %w", m.ID, m.Address, t.own.ID, t.own.Address, core.ErrInvalid)
+			return false
+		}
+		changed := t.update(m)
+		s.advertise = s.advertise || changed
+		return changed
+	})
+	return err
+}
+
+// halt ends owner and worker; close joins them.
+func (s *session) halt() { s.halted.Do(func() { close(s.quit) }) }
+
+func (s *session) isHalted() bool {
+	select {
+	case <-s.quit:
+		return true
+	default:
+		return false
+	}
+}
+
+// close gives the port back and joins the goroutines.
+func (s *session) close() {
+	s.halt()
+	s.trans.abort()
+	_ = s.list.Shutdown() // it has no error but those that it has logged
+	s.group.Wait()
+}
+
+// farewellTime is how long gossip may take to carry the news that this node left.
+const farewellTime = time.Second
+
+// farewell tells the others that this node leaves, and waits until a round of gossip carried it: the
+// library sends what it has to say of itself before what GetBroadcasts adds.
+func (s *session) farewell(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	id, others := s.table.id, len(s.table.nodes)
+	s.mu.Unlock()
+	s.tell(encodeLeft(id, s.address))
+	_ = s.list.Leave(time.Nanosecond) // its own waiting knows no ctx, and Shutdown may not overtake it
+	if others == 0 {
+		return nil
+	}
+	late := make(chan struct{})
+	stop := s.env.Clock.AfterFunc(farewellTime, func() { close(late) })
+	defer stop()
+	for round := min(others, 3) + 1; round > 0; round-- {
+		select {
+		case <-s.gossiped:
+		case <-late:
+			return nil // who did not hear it will find out
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// retract says good-bye to those that were contacted by a join that came to nothing: one may have
+// taken this node in without an answer that arrived.
+func (s *session) retract() {
+	s.mu.Lock()
+	id := s.table.id
+	s.mu.Unlock()
+	message := encodeLeft(id, s.address)
+	s.tell(message)
+	for _, address := range s.contacted {
+		_ = s.list.SendToAddress(lib.Address{Addr: address}, message) // a packet; who misses it will find out
+	}
+}
+
+// tell sends a message to each live node, where there are few, and leaves it to gossip besides.
+func (s *session) tell(message []byte) {
+	if len(message) > maxPacket {
+		return // it is asked for
+	}
+	type target struct{ address, name string }
+	var targets []target
+	s.mu.Lock()
+	s.queue.QueueBroadcast(broadcast{s.table.id, message})
+	for id, n := range s.table.nodes {
+		if len(targets) == directly {
+			break
+		}
+		targets = append(targets, target{n.address, string(id)})
+	}
+	s.mu.Unlock()
+	for _, t := range targets {
+		if err := s.list.SendToAddress(lib.Address{Addr: t.address, Name: t.name}, message); err != nil {
+			s.debug("could not send a packet", t.address, err)
+		}
+	}
+}
+
+// directly is how many nodes are told of a change without waiting for the next round of gossip.
+const directly = 64
+
+func (s *session) debug(text, address string, err error) {
+	s.env.Logger.Debug(text, slog.String("address", address), slog.Any("error", err))
+}
