@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 
 	"github.com/granary-go/granary/core"
@@ -203,7 +204,7 @@ func (c *cell) woken(w *worker) {
 	s.dispatch.schedule(c, w)
 }
 
-func clampSize(n int) uint32 { return uint32(min(max(n, 0), 1<<31)) }
+func clampSize(n int) uint32 { return uint32(min(max(n, 0), math.MaxInt32)) }
 
 // sendSlowly queues e where there is a gate, a mailbox with rules of its own, or a reason to refuse.
 func (c *cell) sendSlowly(e Envelope, w *worker, p patience) error {
