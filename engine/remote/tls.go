@@ -120,7 +120,7 @@ func harden(t *tls.Config) *tls.Config {
 }
 
 // alert is a fatal TLS alert "protocol version": what a TLS port answers to plaintext.
-var alert = [...]byte{0x15, 3, 3, 0, 2, 2, 70}
+const alert = "\x15\x03\x03\x00\x02\x02\x46"
 
 // recordHandshake and recordAlert are the first bytes of TLS records.
 const (
@@ -138,14 +138,14 @@ func (c Config) secureServer(raw *guardConn, t *tls.Config) (net.Conn, identity,
 	id := identity{address: raw.RemoteAddr().String()}
 	if t == nil {
 		if first == recordHandshake {
-			_, err := io.WriteString(raw, "HTTP/1.1 400 Bad Request\r\n\r\nthis port speaks plaintext\n")
-			return nil, id, errors.Join(errors.New("a peer speaks TLS to a plaintext port; give both the same TLS setting"), err)
+			c.lastWords(raw, "HTTP/1.1 400 Bad Request\r\n\r\nthis port speaks plaintext\n")
+			return nil, id, errors.New("a peer speaks TLS to a plaintext port; give both the same TLS setting")
 		}
 		return raw, id, nil
 	}
 	if first != recordHandshake {
-		_, err := raw.Write(alert[:])
-		return nil, id, errors.Join(errors.New("a peer speaks plaintext to a TLS port; give both the same TLS setting"), err)
+		c.lastWords(raw, alert)
+		return nil, id, errors.New("a peer speaks plaintext to a TLS port; give both the same TLS setting")
 	}
 	conn := tls.Server(raw, t)
 	if err := conn.Handshake(); err != nil {
@@ -159,6 +159,20 @@ func (c Config) secureServer(raw *guardConn, t *tls.Config) (net.Conn, identity,
 	proven, err := certificateIdentity(state.PeerCertificates[0], c.Cluster)
 	proven.address = id.address
 	return conn, proven, err
+}
+
+// lastWords writes text and waits, for a second at most, until the peer has closed: a connection that is
+// closed with unread bytes is reset, and the peer may not see what was written.
+func (c Config) lastWords(raw *guardConn, text string) {
+	if _, err := io.WriteString(raw, text); err != nil {
+		return
+	}
+	if half, ok := raw.Conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // it is closed at once if this fails
+	}
+	if raw.SetReadDeadline(c.Env.Clock.Now().Add(stopGrace)) == nil {
+		_, _ = io.CopyN(io.Discard, raw, int64(c.Limits.HandshakeBytes)/2)
+	}
 }
 
 // secureClient is secureServer for the side that dials. note is told of an error that shows only when
