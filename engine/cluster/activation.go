@@ -38,9 +38,10 @@ type activation struct {
 	draining bool
 	why      core.StopReason
 
-	current atomic.Pointer[inCall] // whose turn it is, for cancels
-	extra   atomic.Pointer[extras]
-	ended   atomic.Bool
+	starting atomic.Pointer[turnContext] // of the grain's own start-up, while it runs
+	current  atomic.Pointer[inCall]      // whose turn it is, for cancels
+	extra    atomic.Pointer[extras]
+	ended    atomic.Bool
 }
 
 // The engine's own messages to an activation; they pass its mailbox's bound.
@@ -82,7 +83,9 @@ func (a *activation) start(c *actor.Context) {
 	a.outer.begin()
 	defer a.outer.end()
 	ctx := a.outer.newTurn(a.node.base, a.node.Self(), nil, nil)
+	a.starting.Store(ctx)
 	err := a.instantiate(ctx)
+	a.starting.Store(nil)
 	ctx.cancel(context.Canceled)
 	a.touch()
 	if err == nil {

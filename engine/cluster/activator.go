@@ -190,7 +190,7 @@ func (n *Node) activate(o order) (*activation, error) {
 	// The view may have moved since the owner was looked up. If it has, then the lookup either has
 	// yet to go over what runs here, and finds this activation, or says by now who the owner is.
 	if owner, ok := n.router.Owner(o.id); !ok || owner.ID != n.id {
-		_ = n.sys.Nudge(a.ref, drain{core.StopMoved}) // it may be ending already
+		a.askToEnd(core.StopMoved)
 		return nil, notOwner(o.id, n.View())
 	}
 	return a, nil

@@ -48,7 +48,8 @@ func gate(target actor.Actor, e *actor.Envelope) (taken bool, err error) {
 		if m.chain == nil || !slices.Contains(m.chain, a.id) || !a.turns.waits() {
 			return false, nil
 		}
-		return a.reenter(m.chain, m.method, func(f *frame) { a.innerLocal(f, m, *e) })
+		own := *e // the gate's envelope is lent
+		return a.reenter(m.chain, m.method, func(f *frame) { a.innerLocal(f, m, own) })
 	case *inCall:
 		return a.gateRemote(m, e)
 	case *remote.Inbound:

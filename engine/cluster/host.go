@@ -46,12 +46,21 @@ func (n *Node) end(ctx context.Context, a *activation, why core.StopReason) erro
 	if !running {
 		return nil
 	}
-	_ = n.sys.Nudge(a.ref, drain{why}) // it may be ending already
+	a.askToEnd(why)
 	select {
 	case <-gone:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// askToEnd has a finish its queue and end. A start-up that still runs is of use to nobody any more:
+// its context ends.
+func (a *activation) askToEnd(why core.StopReason) {
+	_ = a.node.sys.Nudge(a.ref, drain{why}) // it may be ending already
+	if ctx := a.starting.Load(); ctx != nil {
+		ctx.cancel(context.Canceled)
 	}
 }
 

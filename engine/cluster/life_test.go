@@ -333,9 +333,9 @@ func (p deadProvider) Leave(ctx context.Context) error {
 // TestStopWhateverHasFailed stops one of three members: within 10 s, with everything ended.
 func TestStopWhateverHasFailed(t *testing.T) {
 	tests := []struct {
-		name   string
-		harm func(c *clustertest.Cluster, dead *sync.Map)
-		clean  bool
+		name  string
+		harm  func(c *clustertest.Cluster, dead *sync.Map)
+		clean bool
 	}{
 		{"nothing", func(*clustertest.Cluster, *sync.Map) {}, true},
 		{"the provider is dead", func(_ *clustertest.Cluster, dead *sync.Map) { dead.Store("dead", true) }, false},

@@ -197,7 +197,7 @@ func (n *Node) drainAll(ctx context.Context) error {
 
 func (n *Node) drainBatch(ctx context.Context, batch []*activation) {
 	for _, a := range batch {
-		_ = n.sys.Nudge(a.ref, drain{core.StopLeaving}) // it may be ending already
+		a.askToEnd(core.StopLeaving)
 	}
 	for _, a := range batch {
 		_ = n.end(ctx, a, core.StopLeaving) // those that are left are counted at the end
