@@ -584,6 +584,7 @@ func TestRow15_RapidReset(t *testing.T) {
 func TestRow15_PingFlood(t *testing.T) {
 	x := attacked(t, nil)
 	c := dialH2(t, x.addr)
+	c.mute = true
 	go func() {
 		for range 100_000 {
 			if c.fr.WritePing(false, [8]byte{}) != nil {
@@ -604,6 +605,7 @@ func TestRow15_ContinuationFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.mute = true
 	go func() {
 		for range 10_000 {
 			if c.fr.WriteContinuation(1, false, block) != nil {

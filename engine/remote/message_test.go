@@ -1,0 +1,146 @@
+package remote
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+)
+
+// rawProcess is a process of the engine that takes bytes.
+type rawProcess struct{ got chan *Inbound }
+
+func (p *rawProcess) Send(target core.PID, e actor.Envelope) error {
+	in, ok := e.Message.(*Inbound)
+	if !ok {
+		return core.WithDelivery(core.ErrInvalid, core.Undelivered)
+	}
+	p.got <- in
+	if e.Reply != nil {
+		e.Reply.Reply(e.ReplyID, pieces{append([]byte("re: "), in.Data...)}, nil)
+	}
+	return nil
+}
+
+func (p *rawProcess) SendSystem(target core.PID, _ actor.SystemMessage) error {
+	return &actor.DeadLetterError{Target: target}
+}
+
+// TestBytesBothWays: messages that write themselves, raw processes and raw prefixes, and answers that
+// stay bytes.
+func TestBytesBothWays(t *testing.T) {
+	_, a, b := pair(t, nil)
+	p := &rawProcess{got: make(chan *Inbound, 4)}
+	if _, err := b.sys.Register("$raw", p); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.sys.Register("g/1", p); err != nil {
+		t.Fatal(err)
+	}
+	b.r.AllowRaw("$raw", "test.Pieces")
+	b.r.AllowRaw("g/", "test.Other", "google.protobuf.StringValue")
+	long := strings.Repeat("long ", 100)
+	text, _ := proto.Marshal(str("x"))
+	for _, tt := range []struct {
+		target string
+		msg    any
+		data   string
+	}{
+		{"$raw", pieces{[]byte("short")}, "short"},
+		{"$raw", pieces{[]byte(long)}, long},
+		{"$raw", pieces{}, ""},
+		{"g/1", core.Message{Type: "test.Other", Data: []byte("core")}, "core"},
+		{"g/1", &Inbound{Type: "test.Other", Data: []byte("passed on")}, "passed on"},
+		{"g/1", str("x"), string(text)}, // registered, but this target takes it as bytes
+	} {
+		got, err := a.ask(a.at(b, tt.target), tt.msg, 5*time.Second)
+		in := <-p.got
+		if string(in.Data) != tt.data || in.From.Member.ID != "a" || in.From.Client || in.From.Epoch == 0 || in.RequestID == 0 {
+			t.Errorf("arrived %+v, want %q", in, tt.data)
+		}
+		answer, ok := got.(*Inbound)
+		if err != nil || !ok || string(answer.Data) != "re: "+tt.data || answer.Type != "test.Pieces" {
+			t.Errorf("answer %v, %v", got, err)
+		}
+	}
+	if _, err := a.ask(a.at(b, "$raw"), core.Message{Type: "test.Other"}, 5*time.Second); !errors.Is(err, core.ErrUnsupported) {
+		t.Errorf("a type that the process does not take: %v", err)
+	}
+}
+
+// TestSlowReceiverHoldsItsOwnBytes: a message does not share memory with the frame it came in.
+func TestSlowReceiverHoldsItsOwnBytes(t *testing.T) {
+	for _, n := range []int{0, 1, smallMessage, smallMessage + 1, 5000} {
+		data := []byte(strings.Repeat("x", n))
+		in := newInbound("t", data)
+		clear(data)
+		if string(in.Data) != strings.Repeat("x", n) || cap(in.Data) > n+n/4+64 {
+			t.Errorf("message of %d bytes: %d bytes, capacity %d", n, len(in.Data), cap(in.Data))
+		}
+		if in.Size() != n+1 {
+			t.Errorf("size %d of a message of %d bytes", in.Size(), n)
+		}
+		in.Release()
+	}
+}
+
+// TestUndecodableMessage: what does not decode is told to the asker, and the actor does not see it.
+func TestUndecodableMessage(t *testing.T) {
+	_, a, b := pair(t, nil)
+	seen := make(chan any, 4)
+	b.spawn("sees", func(c *actor.Context) {
+		if _, ok := c.Message().(proto.Message); ok {
+			seen <- c.Message()
+		}
+	})
+	_, err := a.ask(a.at(b, "sees"), core.Message{Type: "google.protobuf.StringValue", Data: []byte{0xff}}, 5*time.Second)
+	if !errors.Is(err, core.ErrInvalid) || core.DeliveryOf(err) != core.Undelivered {
+		t.Errorf("error %v, %v", err, core.DeliveryOf(err))
+	}
+	if len(seen) != 0 {
+		t.Errorf("the actor saw %v", <-seen)
+	}
+}
+
+// TestAllocations holds what a message costs on both sides together, its decoding included.
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		return // the detector allocates
+	}
+	x, y := startNode(t, "x", nil), startNode(t, "y", nil)
+	join(t, x, y)
+	const n = 20_000
+	arrived := make(chan struct{}, 1)
+	left := n
+	_, err := y.sys.SpawnNamed("sink", &actor.Props{Mailbox: actor.MailboxConfig{Kind: actor.Unbounded}, New: func() actor.Actor {
+		return actor.Func(func(c *actor.Context) {
+			if _, ok := c.Message().(*wrapperspb.BytesValue); ok {
+				if left--; left == 0 {
+					left = n
+					arrived <- struct{}{}
+				}
+			}
+		})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, msg := x.at(y, "sink"), wrapperspb.Bytes(make([]byte, 16))
+	per := testing.AllocsPerRun(3, func() {
+		for range n {
+			for to.Tell(msg) != nil {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		<-arrived
+	}) / n
+	if per > 4 {
+		t.Errorf("%.2f allocations a message, at most 4 are allowed", per)
+	}
+}
