@@ -440,3 +440,54 @@ func BenchmarkHandover(b *testing.B) {
 		})
 	}
 }
+
+// The answer to "are you settled" comes when what was lost has stopped, and not before.
+func TestSettledIsAnsweredWhenLosersStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, hosts := running(t, 2, 30, Config{})
+		defer c.stop()
+		hosts[0].stopTime = func(core.Identity) time.Duration { return 700 * time.Millisecond }
+		ask := func(d time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			_, err := hosts[0].lookup.Handle(ctx, hosts[1].self, core.Message{Type: typeSettledRequest})
+			return err
+		}
+		if err := ask(time.Second); err != nil {
+			t.Errorf("nothing was lost: %v", err)
+		}
+		c.install(view(t, rows(2, map[int]core.Status{0: core.Leaving})...))
+		if err := ask(300 * time.Millisecond); !errors.Is(err, core.ErrBusy) || core.DeliveryOf(err) != core.Undelivered {
+			t.Errorf("losers are stopping: %v", err)
+		}
+		if err := ask(time.Second); err != nil || len(hosts[0].activations) != 0 {
+			t.Errorf("losers have stopped: %v", err)
+		}
+	})
+}
+
+// An identity whose owner stays is never held, whoever else is waited for.
+func TestWhatStaysIsNeverHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, hosts := running(t, 3, 60, Config{})
+		defer c.stop()
+		c.mu.Lock()
+		c.cut = func(core.MemberID, core.MemberID) bool { return true } // nobody says that it is settled
+		c.mu.Unlock()
+		before := hosts[0].lookup.state.Load().now
+		c.install(view(t, rows(3, map[int]core.Status{2: core.Leaving})...))
+		held := 0
+		for i := range 60 {
+			m, _ := before.owner(identity(i))
+			switch now := hosts[0].lookup.Held(identity(i)); {
+			case m.ID == hosts[0].self.ID && now:
+				t.Errorf("%v stays, and is held", identity(i))
+			case m.ID == hosts[2].self.ID && now:
+				held++
+			}
+		}
+		if held == 0 {
+			t.Error("nothing of the leaver is held")
+		}
+	})
+}
