@@ -97,7 +97,7 @@ func own(next core.ViewRecord, t core.Topology, s Stamp) core.ViewRecord {
 		steps = append(steps, core.Change{Epoch: next.Epoch, ID: m.ID})
 		next.Departed = depart(next.Departed, core.Departure{ID: m.ID, Epoch: next.Epoch, Guard: s.Guard})
 	}
-	next.Departed = trim(next.Departed)
+	next.Departed = trim(next.Departed, next.Epoch)
 	slices.SortFunc(steps, func(a, b core.Change) int { return compare(a.ID, b.ID) })
 	next.Changes = slices.Concat(next.Changes, steps)
 	next.Changes = slices.DeleteFunc(next.Changes, func(c core.Change) bool { return c.Epoch+KeptEpochs <= next.Epoch })
@@ -125,11 +125,11 @@ func depart(list []core.Departure, d core.Departure) []core.Departure {
 	return append(list, d)
 }
 
-// trim drops the oldest departures without a guard beyond the bound.
-func trim(list []core.Departure) []core.Departure {
+// trim drops the oldest departures without a guard beyond the bound, and none of this epoch.
+func trim(list []core.Departure, epoch uint64) []core.Departure {
 	excess := len(list) - MaxDepartures
 	return slices.DeleteFunc(list, func(d core.Departure) bool {
-		if excess <= 0 || d.Guard > 0 {
+		if excess <= 0 || d.Guard > 0 || d.Epoch == epoch {
 			return false
 		}
 		excess--
@@ -164,7 +164,7 @@ func Admit(r core.ViewRecord, self core.Member) (core.ViewRecord, error) {
 	if Departed(r, self.ID) {
 		return r, fmt.Errorf("view: member %q has departed, and its ID never returns: %w", self.ID, core.ErrConflict)
 	}
-	self.Joined = noEpoch // Next knows it
+	self.Joined = 0 // Next knows it
 	rest := slices.DeleteFunc(slices.Clone(members), func(m core.Member) bool { return m.Address == self.Address })
 	r.Members = core.NewMembers(append(rest, self)...)
 	return r, nil
