@@ -126,7 +126,7 @@ func (n *Node) again(ctx context.Context, q *question, pid core.PID, err error) 
 			n.refresh()
 		}
 		if !v.retry {
-			return grain.Reply{}, n.failed(ctx, q, err)
+			return grain.Reply{}, failed(q, err)
 		}
 		if !limited && n.clock.Now().Sub(began) >= n.cfg.CallTimeout {
 			return grain.Reply{}, fmt.Errorf("cluster: call %s of %s: given up after %d tries in %v: %w", q.Method, q.To, attempt+1, n.cfg.CallTimeout, err)
@@ -138,7 +138,7 @@ func (n *Node) again(ctx context.Context, q *question, pid core.PID, err error) 
 			return grain.Reply{}, core.WithDelivery(fmt.Errorf("cluster: call %s of %s: %w after %d tries, the last: %w", q.Method, q.To, over, attempt+1, err), core.DeliveryOf(err))
 		}
 		if !n.open.Load() {
-			return grain.Reply{}, n.failed(ctx, q, err)
+			return grain.Reply{}, core.WithDelivery(fmt.Errorf("cluster: call %s of %s: the node has stopped: %w; the last try: %w", q.Method, q.To, core.ErrStopped, err), core.DeliveryOf(err))
 		}
 		var reply grain.Reply
 		if reply, pid, err = n.attempt(ctx, q); err == nil {
@@ -157,7 +157,7 @@ func (n *Node) policyOf(q *question) policy {
 }
 
 // failed is an error as the caller gets it: the answer of a grain as it is, others with the call.
-func (n *Node) failed(ctx context.Context, q *question, err error) error {
+func failed(q *question, err error) error {
 	if p, ok := err.(*placedError); ok { //nolint:errorlint // the outermost wrapper is taken off
 		err = p.error
 	}
@@ -188,6 +188,7 @@ func (n *Node) pause(ctx context.Context, id core.Identity, wait time.Duration, 
 	case <-timer:
 	case <-end:
 	case <-view:
+	case <-n.base.Done(): // the node has stopped, and so do its callers
 	case <-ctx.Done():
 		return ctx.Err()
 	}

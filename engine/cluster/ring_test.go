@@ -69,20 +69,22 @@ func (r *ring) Reshape(t core.Topology) error {
 			r.wg.Add(1)
 			r.env.Go("ring", func() {
 				defer r.wg.Done()
-				ctx, cancel := context.WithCancel(context.Background())
-				defer cancel()
-				stop := r.env.Clock.AfterFunc(5e9, cancel)
-				defer stop()
-				_ = r.host.Deactivate(ctx, a.Identity, a.Token, core.StopMoved)
+				_ = r.host.Deactivate(context.Background(), a.Identity, a.Token, core.StopMoved)
 			})
 		}
 	}
 	return nil
 }
 
-func (r *ring) Stop(context.Context) error {
-	r.wg.Wait()
-	return nil
+func (r *ring) Stop(ctx context.Context) error {
+	done := make(chan struct{})
+	r.env.Go("ring stop", func() { r.wg.Wait(); close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 var (

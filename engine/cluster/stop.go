@@ -58,11 +58,9 @@ func (n *Node) finish(ctx context.Context) error {
 	for _, s := range undo {
 		n.cfg.Seams.Step("stop." + s.name)
 		limit := min(n.cfg.StopTimeout*time.Duration(s.share)/100, end.Sub(n.clock.Now()))
-		limited, done := n.withTimeout(ctx, limit)
-		if err := s.do(limited); err != nil {
+		if err := n.undo(ctx, s, limit); err != nil {
 			errs = append(errs, fmt.Errorf("cluster: stop: %s: %w", s.name, err))
 		}
-		done()
 	}
 	n.life.mu.Lock()
 	defer n.life.mu.Unlock()
@@ -71,6 +69,35 @@ func (n *Node) finish(ctx context.Context) error {
 	close(n.life.over)
 	return n.life.err
 }
+
+// undo does one step. A part that does not heed its ctx is left behind, so that it cannot stop the
+// steps after it.
+func (n *Node) undo(ctx context.Context, s step, limit time.Duration) error {
+	limited, cancel := n.withTimeout(ctx, limit)
+	defer cancel()
+	if s.order == stopGoroutines {
+		return s.do(limited) // it waits for the goroutines below too
+	}
+	done := make(chan error, 1)
+	n.group.Go("stop "+s.name, func() { done <- s.do(limited) })
+	select {
+	case err := <-done:
+		return err
+	case <-limited.Done():
+	}
+	late := make(chan struct{})
+	stop := n.clock.AfterFunc(stopGrace, func() { close(late) })
+	defer stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late:
+		return fmt.Errorf("it goes on although its time is over: %w", context.Cause(limited))
+	}
+}
+
+// stopGrace is what a step may take after the end of its ctx, to end in order.
+const stopGrace = 200 * time.Millisecond
 
 // die stops the node by itself: it was evicted, or a part cannot go on. Fenced activations end
 // without saving.
@@ -190,6 +217,7 @@ func (n *Node) drainAll(ctx context.Context) error {
 	wg.Wait()
 	n.tellEnds(n.notices.take())
 	if left := n.live(); left > 0 {
+		n.cancel(core.ErrStopped) // what hangs may heed its context
 		return fmt.Errorf("%d activations did not end in time: %w", left, context.Cause(ctx))
 	}
 	return nil
