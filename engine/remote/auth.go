@@ -1,11 +1,17 @@
 package remote
 
 import (
+	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/granary-go/granary/core"
 )
@@ -109,4 +115,204 @@ func membersOnly(from Peer, target, typ string) error {
 		return fmt.Errorf("a client may not send %s to %q: %w", typ, target, ErrDenied)
 	}
 	return nil
+}
+
+// checkTLS joins what is missing in the TLS configuration.
+func (c Config) checkTLS() error {
+	t := c.TLS
+	if t == nil {
+		return nil
+	}
+	var errs []error
+	bad := func(text string) { errs = append(errs, fmt.Errorf("tls: %s: %w", text, core.ErrInvalid)) }
+	if t.RootCAs == nil {
+		bad("RootCAs is nil; name the cluster's own CA, the machine's would let in every certificate of the web")
+	}
+	if !c.Client && len(t.Certificates) == 0 && t.GetCertificate == nil && t.GetConfigForClient == nil {
+		bad("no certificate to serve; set Certificates or GetCertificate")
+	}
+	if !c.InsecureAllowNoClientCert && len(t.Certificates) == 0 && t.GetClientCertificate == nil {
+		bad("no certificate to dial with; set Certificates or GetClientCertificate")
+	}
+	if t.InsecureSkipVerify && t.VerifyPeerCertificate == nil && t.VerifyConnection == nil {
+		bad("InsecureSkipVerify without a check of its own")
+	}
+	if t.MaxVersion != 0 && t.MaxVersion < tls.VersionTLS13 {
+		bad("MaxVersion is below TLS 1.3")
+	}
+	return errors.Join(errs...)
+}
+
+// serverTLS is the configuration of the accepting side.
+func (c Config) serverTLS() *tls.Config {
+	out := c.hardenServer(c.TLS)
+	if ask := out.GetConfigForClient; ask != nil {
+		out.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := ask(hello)
+			if err != nil || chosen == nil {
+				return nil, err
+			}
+			if chosen.RootCAs == nil {
+				chosen = chosen.Clone()
+				chosen.RootCAs = c.TLS.RootCAs
+			}
+			return c.hardenServer(chosen), nil
+		}
+	}
+	return out
+}
+
+func (c Config) hardenServer(t *tls.Config) *tls.Config {
+	out := harden(t)
+	if out.ClientCAs == nil {
+		out.ClientCAs = out.RootCAs
+	}
+	if c.InsecureAllowNoClientCert {
+		out.ClientAuth = tls.VerifyClientCertIfGiven
+	} else {
+		out.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	next := out.VerifyConnection
+	out.VerifyConnection = func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) > 0 {
+			if _, err := certificateIdentity(s.PeerCertificates[0], c.Cluster); err != nil {
+				return err
+			}
+		}
+		return verifyNext(next, s)
+	}
+	return out
+}
+
+// clientTLS is the configuration of the dialling side for a peer at host.
+func (c Config) clientTLS(host string) *tls.Config {
+	out := harden(c.TLS)
+	if out.ServerName == "" {
+		out.ServerName = host
+	}
+	next := out.VerifyConnection
+	out.VerifyConnection = func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) == 0 {
+			return errRole
+		}
+		id, err := certificateIdentity(s.PeerCertificates[0], c.Cluster)
+		if err != nil {
+			return err
+		}
+		if id.client {
+			return fmt.Errorf("%w: a client's certificate serves", errRole)
+		}
+		return verifyNext(next, s)
+	}
+	return out
+}
+
+func verifyNext(next func(tls.ConnectionState) error, s tls.ConnectionState) error {
+	if next == nil {
+		return nil
+	}
+	return next(s)
+}
+
+func harden(t *tls.Config) *tls.Config {
+	out := t.Clone()
+	out.MinVersion = tls.VersionTLS13
+	if !slices.Contains(out.NextProtos, "h2") {
+		out.NextProtos = append(slices.Clone(out.NextProtos), "h2")
+	}
+	return out
+}
+
+// alert is a fatal TLS alert "protocol version": what a TLS port answers to plaintext.
+const alert = "\x15\x03\x03\x00\x02\x02\x46"
+
+// recordHandshake and recordAlert are the first bytes of TLS records.
+const (
+	recordHandshake = 0x16
+	recordAlert     = 0x15
+)
+
+// secureServer makes the accepting side's half of TLS, or checks that there is none, and tells a peer
+// of the other kind clearly.
+func (c Config) secureServer(raw *guardConn, t *tls.Config) (net.Conn, identity, error) {
+	first, err := raw.peek()
+	if err != nil {
+		return nil, identity{}, err
+	}
+	id := identity{address: raw.RemoteAddr().String()}
+	if t == nil {
+		if first == recordHandshake {
+			c.lastWords(raw, "HTTP/1.1 400 Bad Request\r\n\r\nthis port speaks plaintext\n")
+			return nil, id, errors.New("a peer speaks TLS to a plaintext port; give both the same TLS setting")
+		}
+		return raw, id, nil
+	}
+	if first != recordHandshake {
+		c.lastWords(raw, alert)
+		return nil, id, errors.New("a peer speaks plaintext to a TLS port; give both the same TLS setting")
+	}
+	conn := tls.Server(raw, t)
+	if err := conn.Handshake(); err != nil {
+		return nil, id, err
+	}
+	state := conn.ConnectionState()
+	if len(state.PeerCertificates) == 0 {
+		id.tls = true
+		return conn, id, nil
+	}
+	proven, err := certificateIdentity(state.PeerCertificates[0], c.Cluster)
+	proven.address = id.address
+	return conn, proven, err
+}
+
+// lastWords writes text and waits, for a second at most, until the peer has closed: a connection that is
+// closed with unread bytes is reset, and the peer may not see what was written.
+func (c Config) lastWords(raw *guardConn, text string) {
+	if _, err := io.WriteString(raw, text); err != nil {
+		return
+	}
+	if half, ok := raw.Conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // it is closed at once if this fails
+	}
+	if raw.SetReadDeadline(c.Env.Clock.Now().Add(stopGrace)) == nil {
+		_, _ = io.CopyN(io.Discard, raw, int64(c.Limits.HandshakeBytes)/2)
+	}
+}
+
+// secureClient is secureServer for the side that dials. note is told of an error that shows only when
+// the connection is read.
+func (c Config) secureClient(ctx context.Context, raw net.Conn, address string, note func(error)) (net.Conn, error) {
+	if c.TLS == nil {
+		return &plainConn{Conn: raw, note: note}, nil
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	conn := tls.Client(raw, c.clientTLS(host))
+	err = conn.HandshakeContext(ctx)
+	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
+		return nil, fmt.Errorf("%w: %w", ErrPeerPlaintext, err)
+	}
+	return conn, err
+}
+
+// plainConn notices a peer that answers plaintext with TLS.
+type plainConn struct {
+	net.Conn
+	note func(error)
+	seen atomic.Bool
+}
+
+// Read passes on; the first byte tells TLS from HTTP/2.
+func (c *plainConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && !c.seen.Load() {
+		c.seen.Store(true)
+		if b[0] == recordAlert || b[0] == recordHandshake {
+			c.note(ErrPeerTLS)
+			return 0, ErrPeerTLS
+		}
+	}
+	return n, err
 }
