@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/strategy"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/pidcache"
@@ -219,6 +220,9 @@ func (n *Node) attempt(ctx context.Context, q *question) (grain.Reply, core.PID,
 			return n.askOwner(ctx, q, owner)
 		}
 	}
+	if n.cfg.Client && n.router == nil {
+		return n.askAnyHost(ctx, q)
+	}
 	e, err := n.resolve(ctx, q.To)
 	if err != nil {
 		return grain.Reply{}, core.PID{}, err
@@ -243,6 +247,20 @@ func (n *Node) askOwner(ctx context.Context, q *question, owner core.Member) (gr
 		f(q.To, "owner", n.clock.Now().Sub(began), err)
 	}
 	return reply, core.PID{}, err
+}
+
+// askAnyHost has a client, which may not talk to lookups, send its call to a member that could host
+// the identity; from there it learns where it is.
+func (n *Node) askAnyHost(ctx context.Context, q *question) (grain.Reply, core.PID, error) {
+	v := n.View()
+	if v == nil {
+		return grain.Reply{}, core.PID{}, n.noMember(q.To)
+	}
+	m, ok := strategy.Rendezvous{}.Pick(q.To, v.Hosting(q.To.Kind))
+	if !ok {
+		return grain.Reply{}, core.PID{}, n.noMember(q.To)
+	}
+	return n.askOwner(ctx, q, m)
 }
 
 // resolve asks the lookup, and remembers its answer.
@@ -410,9 +428,16 @@ func (n *Node) answer(v any, id core.Identity, member core.MemberID) (grain.Repl
 	return grain.Reply{Data: out.data}, nil
 }
 
-// learn remembers where a member says that it runs id.
+// learn remembers where a member says that it runs id. A client without a lookup takes its word for
+// other members of the view too.
 func (n *Node) learn(id core.Identity, member core.MemberID, place core.Placement) {
-	if !place.PID.IsZero() && place.PID.Member == member {
-		n.remember(id, place)
+	if place.PID.IsZero() || place.PID.Member == n.id {
+		return
 	}
+	if place.PID.Member != member {
+		if _, there := n.View().Member(place.PID.Member); !there || !n.cfg.Client || n.router != nil {
+			return
+		}
+	}
+	n.remember(id, place)
 }

@@ -103,8 +103,8 @@ func (n *Node) Events() *actor.EventStream {
 	return n.sys.Events()
 }
 
-// announce publishes a topology on the event stream.
-func (n *Node) announce(t core.Topology) {
+// announce publishes a topology on the event stream; old is the view before, where members changed.
+func (n *Node) announce(old *core.View, t core.Topology) {
 	events := n.sys.Events()
 	if events.Len() == 0 {
 		return
@@ -115,7 +115,11 @@ func (n *Node) announce(t core.Topology) {
 		events.Publish(MemberEvent{m, 0, m.Status, epoch})
 	}
 	for _, m := range t.Changed {
-		events.Publish(MemberEvent{m, 0, m.Status, epoch})
+		var before core.Status
+		if was, there := old.Member(m.ID); there {
+			before = was.Status
+		}
+		events.Publish(MemberEvent{m, before, m.Status, epoch})
 	}
 	for _, m := range t.Left {
 		events.Publish(MemberEvent{m, m.Status, 0, epoch})

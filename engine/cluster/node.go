@@ -53,7 +53,9 @@ type Node struct {
 	rates      *rates
 	routed     routedCalls
 	viewParked parking
+	resolving  atomic.Int64 // lookups for clients under way
 	notices    notices
+	handlers   sync.Map // of services: *process by name
 	views      views
 	self       atomic.Pointer[core.Member]
 	coarse     atomic.Int64 // nanoseconds since the node was made, as of the last sweep

@@ -122,6 +122,9 @@ func (n *Node) route(in *inCall) error {
 // own. What may yet become so is parked until the next view.
 func (n *Node) ownsFor(in *inCall) (parked bool, err error) {
 	if n.router == nil {
+		if in.from.Client {
+			return n.resolveFor(in)
+		}
 		return false, notOwner(in.req.id, n.View())
 	}
 	v := n.View()
@@ -137,6 +140,31 @@ func (n *Node) ownsFor(in *inCall) (parked bool, err error) {
 		return n.viewParked.park(n, in) // nobody can tell which of the two views is the later one
 	}
 	return false, notOwner(in.req.id, v)
+}
+
+// resolveFor asks the lookup for a client, which may not ask it itself. The client is told where the
+// identity lives, and calls it there.
+func (n *Node) resolveFor(in *inCall) (parked bool, err error) {
+	if n.resolving.Add(1) > maxHandling {
+		n.resolving.Add(-1)
+		return false, core.WithDelivery(core.Retry(fmt.Errorf("cluster: call of %s: %d clients are being looked up for already: %w", in.req.id, maxHandling, core.ErrOverloaded), retryLimit), core.Undelivered)
+	}
+	n.group.Go("resolve for a client", func() {
+		defer n.resolving.Add(-1)
+		wait := in.req.remaining
+		if wait <= 0 || wait > n.cfg.CallTimeout {
+			wait = n.cfg.CallTimeout
+		}
+		ctx, cancel := n.withTimeout(n.base, wait)
+		defer cancel()
+		place, err := n.parts.Lookup.Resolve(ctx, in.req.id)
+		if err != nil {
+			in.Reply(0, nil, core.WithDelivery(err, core.Undelivered))
+			return
+		}
+		in.Reply(0, nil, &placedError{notOwner(in.req.id, n.View()), place})
+	})
+	return true, nil
 }
 
 // newer reports whether s names a view that v has still to become.

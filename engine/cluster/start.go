@@ -378,10 +378,14 @@ func (n *Node) handleService(name string, h grain.Handler) {
 		n.log.Error("cluster: a process of a service is not reachable", "process", name, "error", err)
 		return
 	}
+	n.handlers.Store(name, p)
 	n.remote.AllowRaw(name, typeProcess)
 }
 
 // sendService reaches a raw process of a service, on this member too.
 func (n *Node) sendService(ctx context.Context, to core.Member, name string, m core.Message) (core.Message, error) {
+	if p, ok := n.handlers.Load(name); ok && to.ID == n.id {
+		return p.(*process).protect(ctx, to, &wireEnvelope{message: m})
+	}
 	return n.request(ctx, to, name, &wireEnvelope{typ: typeProcess, message: m})
 }

@@ -90,6 +90,7 @@ func (n *Node) step(list *membership.List, v *core.View) {
 // install tells everybody of a new view, in the order in which they depend on each other: who can be
 // reached, where identities are known to be, who owns them, and those who merely want to know.
 func (n *Node) install(t core.Topology) {
+	old := n.View()
 	n.remote.SetMembers(t)
 	for _, m := range t.Joined {
 		n.cache.Readmit(m.ID)
@@ -115,7 +116,7 @@ func (n *Node) install(t core.Topology) {
 	if n.observer.Topology != nil {
 		n.observer.Topology(t)
 	}
-	n.announce(t)
+	n.announce(old, t)
 	n.log.LogAttrs(n.base, slog.LevelInfo, "cluster: view installed", slog.Uint64("epoch", t.View.Epoch()), slog.Int("members", t.View.Len()), slog.Int("joined", len(t.Joined)), slog.Int("left", len(t.Left)), slog.Int("changed", len(t.Changed)))
 }
 
