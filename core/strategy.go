@@ -8,6 +8,11 @@ type Strategy interface {
 }
 
 // StrategyFunc is a function as a Strategy.
+// LocalStrategy is offered by strategies that depend on the member that picks. The engine calls For
+// once, when its member's ID is drawn, and uses what it returns in its place.
+type LocalStrategy interface{ For(self MemberID) Strategy }
+
+// StrategyFunc is a function that is a Strategy.
 type StrategyFunc func(id Identity, candidates []Member) (Member, bool)
 
 // Pick calls f.

@@ -163,7 +163,7 @@ func (f *flawed) Stop(ctx context.Context) error {
 	case f.is("stop needs start") && !f.started, f.is("second stop fails") && stops > 1:
 		return core.ErrStopped
 	case f.is("a goroutine stays"):
-		f.env.Go("stays", func() { <-time.After(10 * time.Millisecond) })
+		f.env.Go("stays", func() { <-time.After(200 * time.Millisecond) })
 	}
 	return f.Lookup.Stop(ctx)
 }

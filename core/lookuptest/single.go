@@ -146,6 +146,7 @@ func outlive(t testing.TB, h Harness) {
 	case <-limit.Done():
 		t.Error("Resolve does not return when its context ends")
 	}
+	pause() // an attempt that was its caller's would end now
 	for _, n := range w.nodes {
 		n.release()
 	}

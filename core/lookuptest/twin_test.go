@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ type loner struct {
 	env    core.Env
 	settle time.Duration
 	end    chan struct{}
-	tokens uint64
+	tokens atomic.Uint64
 }
 
 var errLoner = errors.New("no")
@@ -36,8 +37,7 @@ func (l *loner) Resolve(ctx context.Context, id core.Identity) (core.Placement, 
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*l.settle)
 	defer cancel()
-	l.tokens--
-	p, err := l.host.Activate(ctx, id, core.Token{Seq: l.tokens})
+	p, err := l.host.Activate(ctx, id, core.Token{Seq: l.tokens.Add(^uint64(0))})
 	if p.PID.IsZero() && err != nil {
 		return p, errLoner
 	}

@@ -37,7 +37,7 @@ func TestProvider(t *testing.T) {
 }
 
 func TestProviderInRealTime(t *testing.T) {
-	providertest.Run(t, providers(memory.Config{TTL: 100 * time.Millisecond}, false))
+	providertest.Run(t, providers(memory.Config{TTL: 500 * time.Millisecond}, false))
 }
 
 // TestLies has the suite find each lie, and shows which promise was seen broken.

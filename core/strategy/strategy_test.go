@@ -40,7 +40,7 @@ func TestLocalFirst(t *testing.T) {
 	for _, self := range []core.MemberID{"a", "b", "c", "d"} {
 		for i := range 20 {
 			id := core.Identity{Kind: "K", Key: fmt.Sprint(i)}
-			if m, ok := (strategy.LocalFirst{Self: self}).Pick(id, from); !ok || m.ID != self {
+			if m, ok := (strategy.LocalFirst{}).For(self).Pick(id, from); !ok || m.ID != self {
 				t.Errorf("on %s: %s", self, m.ID)
 			}
 			away, _ := strategy.LocalFirst{Self: "bb"}.Pick(id, from)
