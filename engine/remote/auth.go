@@ -35,7 +35,7 @@ func RoleURI(cluster, role string, member core.MemberID) *url.URL {
 
 // Peer is who is at the other end of a connection, as the handshake proved it. It is read only.
 type Peer struct {
-	Member core.Member // the row of the view; of a client only ID and Protocol are set
+	Member core.Member // the row of the view at the handshake; of a client only ID and Protocol are set
 	Client bool
 	Epoch  uint64 // of the connection: the peer's count of its own connections
 }

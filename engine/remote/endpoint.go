@@ -42,6 +42,9 @@ func (r *Remote) newEndpoint(m core.Member, client bool) *endpoint {
 func (ep *endpoint) Send(target core.PID, e actor.Envelope) error {
 	c := ep.cur.Load()
 	if c == nil {
+		if next := ep.successor(); next != nil {
+			return next.Send(target, e)
+		}
 		return ep.refusal()
 	}
 	err := c.send(target, &e)
@@ -68,6 +71,9 @@ func (ep *endpoint) again(c *conn, err error, send func(*conn) error) error {
 func (ep *endpoint) post(o *outgoing) error {
 	c := ep.cur.Load()
 	if c == nil {
+		if next := ep.successor(); next != nil {
+			return next.post(o)
+		}
 		return ep.refusal()
 	}
 	err := c.w.send(o, ofRuntime)
@@ -78,6 +84,20 @@ func (ep *endpoint) post(o *outgoing) error {
 		return nil
 	}
 	return ep.again(c, err, func(c *conn) error { return c.w.send(o, ofRuntime) })
+}
+
+// successor is the endpoint that took the place of this one: references keep theirs, and a member that
+// was taken for a leaver may come back.
+func (ep *endpoint) successor() *endpoint {
+	if ep.closed.Load() == nil {
+		return nil
+	}
+	ep.r.mu.Lock()
+	defer ep.r.mu.Unlock()
+	if next := ep.r.endpoints[ep.member.ID]; next != ep {
+		return next
+	}
+	return nil
 }
 
 // refusal is why nothing is taken.

@@ -41,7 +41,7 @@ func newGRPCListener(cfg Config, g *gate, failed func(address net.Addr, err erro
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: l.KeepaliveMin, PermitWithoutStream: true}),
 		grpc.StaticStreamWindowSize(windowBytes), grpc.StaticConnWindowSize(windowBytes),
-		grpc.WriteBufferSize(writeBytes), grpc.ReadBufferSize(readBytes),
+		grpc.WriteBufferSize(writeBytes), grpc.SharedWriteBuffer(true), // idle connections hold none
 	)
 	s.srv.RegisterService(&grpc.ServiceDesc{
 		ServiceName: serviceName,

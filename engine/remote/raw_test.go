@@ -597,6 +597,35 @@ func TestRow15_PingFlood(t *testing.T) {
 	}
 }
 
+// TestAnnouncedLimits: the server says its bounds in the first frame, and holds the one on headers.
+func TestAnnouncedLimits(t *testing.T) {
+	x := attacked(t, nil)
+	c := dialH2(t, x.addr)
+	f, err := c.fr.ReadFrame()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, ok := f.(*http2.SettingsFrame)
+	if !ok {
+		t.Fatalf("the first frame is %v", f)
+	}
+	for id, want := range map[http2.SettingID]uint32{http2.SettingMaxConcurrentStreams: 64, http2.SettingMaxHeaderListSize: 16 << 10} {
+		if got, ok := settings.Value(id); !ok || got != want {
+			t.Errorf("%v is %d, want %d", id, got, want)
+		}
+	}
+	for size, want := range map[int]bool{15_000: true, 17_000: false} {
+		c := dialH2(t, x.addr)
+		id, err := c.open("/unknown/method", "x-large", strings.Repeat("y", size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.outcome(id); (got == "grpc "+strconv.Itoa(int(codes.Unimplemented))) != want {
+			t.Errorf("headers of %d bytes: %s", size, got)
+		}
+	}
+}
+
 func TestRow15_ContinuationFlood(t *testing.T) {
 	x := attacked(t, nil)
 	c := dialH2(t, x.addr)

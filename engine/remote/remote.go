@@ -167,7 +167,8 @@ func (r *Remote) Start(sys *actor.System) error {
 var errGate = errors.New("too many connections; see Limits.Connections and Limits.Handshakes")
 
 // SetMembers installs a view: links to joiners are opened at once; those of leavers end, and what is
-// outstanding on them fails. It does not block.
+// outstanding on them fails. A member that was taken for a leaver and comes back is let in again: only
+// Block is final. It does not block.
 func (r *Remote) SetMembers(t core.Topology) {
 	if t.View == nil {
 		return
@@ -188,17 +189,26 @@ func (r *Remote) SetMembers(t core.Topology) {
 		if row, stays := r.rows[id]; !ep.client && (!stays || row.Address != ep.member.Address) {
 			left = append(left, ep)
 			delete(r.endpoints, id)
-			delete(r.epochs, id)
 		}
 	}
-	for _, m := range t.Left {
-		r.blocked.add(m.ID) // an ID that left never comes back
-	}
+	r.forgetEpochs()
 	ended := r.unknown()
 	r.broadcast()
 	r.mu.Unlock()
 	slices.SortFunc(left, func(a, b *endpoint) int { return compareIDs(a.member.ID, b.member.ID) })
 	r.part(left, ended, errLeft)
+}
+
+// forgetEpochs bounds what is remembered of members that left: not at once, since one may come back. The
+// caller holds r.mu.
+func (r *Remote) forgetEpochs() {
+	if len(r.epochs) < maxBlocked {
+		return
+	}
+	maps.DeleteFunc(r.epochs, func(id core.MemberID, _ uint64) bool {
+		_, stays := r.rows[id]
+		return !stays && r.incoming[id] == nil
+	})
 }
 
 // join makes the endpoint of a member. The caller holds r.mu.
@@ -260,7 +270,6 @@ func (r *Remote) Block(ids ...core.MemberID) {
 		if ep := r.endpoints[id]; ep != nil {
 			eps = append(eps, ep)
 			delete(r.endpoints, id)
-			delete(r.epochs, id)
 		}
 	}
 	ended := r.unknown()

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/granary-go/granary/core"
@@ -507,11 +508,99 @@ func TestLeave(t *testing.T) {
 				t.Errorf("%s: %v, %v", name, err, core.DeliveryOf(err))
 			}
 		}
-		time.Sleep(time.Minute)
-		if a.r.register(hello{member: "b", address: b.addr, epoch: 99}); !a.r.blocked.has("b") {
-			t.Error("an ID that left may come back")
+		if n := len(a.r.incoming); n != 0 {
+			t.Errorf("%d connections of a leaver are open", n)
 		}
 	})
+}
+
+// TestComeBack: a member that was taken for a leaver is reached again, also by references of before.
+func TestComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t, nil)
+		b.echo("echo")
+		to := a.at(b, "echo")
+		for range 3 {
+			got, err := a.ask(to, str("x"), time.Minute)
+			wantText(t, got, err, "x")
+			a.r.SetMembers(topology(t, nil, a.member()))
+			time.Sleep(10 * time.Second)
+			if err := to.Tell(str("x")); !errors.Is(err, core.ErrUnreachable) {
+				t.Fatalf("send to a leaver: %v", err)
+			}
+			join(t, a, b)
+		}
+		told := a.watcher("w", to)
+		synctest.Wait()
+		if err := b.at(b, "echo").Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-told; got.Why != actor.TerminatedStopped {
+			t.Errorf("told %+v", got)
+		}
+	})
+}
+
+// TestKilledMember: calls to a member that is killed fail at once, and a new start at its address is
+// another member.
+func TestKilledMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, a, b := pair(t, nil)
+		b.spawn("silent", func(*actor.Context) {})
+		failed := make(chan error, 1)
+		go func() {
+			_, err := a.ask(a.at(b, "silent"), str("x"), time.Hour)
+			failed <- err
+		}()
+		synctest.Wait()
+		began := time.Now()
+		m.Kill("b")
+		if err := <-failed; !errors.Is(err, core.ErrUnreachable) || core.DeliveryOf(err) != core.DeliveryUnknown {
+			t.Errorf("outstanding ask: %v, %v", err, core.DeliveryOf(err))
+		}
+		if took := time.Since(began); took > 10*time.Millisecond {
+			t.Errorf("after %v", took)
+		}
+		m.Revive("b")
+		next := startNode(t, "b2", func(c *Config) { c.Transport, c.Address = m.Host("b"), b.addr })
+		next.echo("echo")
+		join(t, a, next)
+		got, err := a.ask(a.at(next, "echo"), str("new"), time.Minute)
+		wantText(t, got, err, "new")
+		if err := a.at(b, "echo").Tell(str("old")); !errors.Is(err, core.ErrUnreachable) {
+			t.Errorf("send to the start that was killed: %v", err)
+		}
+	})
+}
+
+// odd is an ErrorCodec of a test.
+type odd struct{}
+
+func (odd) EncodeError(err error) proto.Message { return str("odd " + err.Error()) }
+func (odd) DecodeError(typ string, data []byte) (error, bool) {
+	var m wrapperspb.StringValue
+	if typ != "google.protobuf.StringValue" || proto.Unmarshal(data, &m) != nil || !strings.HasPrefix(m.GetValue(), "odd ") {
+		return nil, false
+	}
+	return core.WithDelivery(fmt.Errorf("%s: %w", m.GetValue(), core.ErrBusy), core.Undelivered), true
+}
+
+// TestErrorCodecAndHooks: the configuration's codec translates errors, and its hooks count.
+func TestErrorCodecAndHooks(t *testing.T) {
+	var refused atomic.Int64
+	hooks := &core.Hooks{Counted: func(name string, n int64) {
+		if name == "remote.refused" {
+			refused.Add(n)
+		}
+	}}
+	_, a, b := pair(t, func(c *Config) { c.Errors, c.Env.Hooks = odd{}, hooks })
+	_, err := a.ask(a.at(b, "nobody"), str("x"), 5*time.Second)
+	if !errors.Is(err, core.ErrBusy) || !strings.HasPrefix(err.Error(), "odd ") {
+		t.Errorf("error %v", err)
+	}
+	if refused.Load() != 1 {
+		t.Errorf("%d refusals were counted", refused.Load())
+	}
 }
 
 // TestSilentPeerIsFound: without a reset, keepalive ends the link in 13 s.

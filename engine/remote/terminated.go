@@ -143,6 +143,9 @@ func (ep *endpoint) SendSystem(target core.PID, m actor.SystemMessage) error {
 	switch m := m.(type) {
 	case *actor.Watch:
 		if err := ep.gone(); err != nil {
+			if next := ep.successor(); next != nil {
+				return next.SendSystem(target, m)
+			}
 			return err
 		}
 		pid := m.Watcher.PID()

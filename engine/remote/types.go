@@ -72,7 +72,8 @@ func (t *Types) find(name []byte) *messageType { return (*t.byName.Load())[strin
 // decode makes the message that data holds.
 func (m *messageType) decode(data []byte, recursion int) (proto.Message, error) {
 	out := m.typ.New().Interface()
-	if err := (proto.UnmarshalOptions{RecursionLimit: recursion}).Unmarshal(data, out); err != nil {
+	// Merging into a new message is unmarshalling without the reset.
+	if err := (proto.UnmarshalOptions{Merge: true, RecursionLimit: recursion}).Unmarshal(data, out); err != nil {
 		return nil, fmt.Errorf("remote: decode %s: %w: %w", m.name, err, core.ErrInvalid)
 	}
 	return out, nil
