@@ -18,12 +18,11 @@ import (
 func TestLifecycleOrder(t *testing.T) {
 	s := newSystem(t)
 	var got []string
-	closed := make(chan struct{})
 	ref := spawnProps(t, s, &actor.Props{
 		New: func() actor.Actor {
 			return actor.Func(func(c *actor.Context) { got = append(got, fmt.Sprintf("%T", c.Message())) })
 		},
-		Closed: func(a actor.Actor) { got = append(got, "closed"); close(closed) },
+		Closed: func(a actor.Actor) { got = append(got, "closed") },
 	})
 	if err := ref.Tell(7); err != nil {
 		t.Fatal(err)
@@ -31,11 +30,25 @@ func TestLifecycleOrder(t *testing.T) {
 	if err := ref.PoisonWait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	<-closed
 	want := []string{"actor.Started", "int", "actor.Stopping", "actor.Stopped", "closed"}
 	if !slices.Equal(got, want) {
 		t.Errorf("messages %v; want %v", got, want)
 	}
+}
+
+// Who waits for the end of an actor waits for all of it.
+func TestStopWaitCoversClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		ref := spawnProps(t, s, &actor.Props{
+			New:    actor.FromFunc(noop).New,
+			Closed: func(actor.Actor) { time.Sleep(time.Second) },
+		})
+		began := time.Now()
+		if err := ref.StopWait(t.Context()); err != nil || time.Since(began) != time.Second {
+			t.Errorf("StopWait = %v after %v; want nil after Closed", err, time.Since(began))
+		}
+	})
 }
 
 func TestOrderPerSender(t *testing.T) {
@@ -454,7 +467,10 @@ func TestWatch(t *testing.T) {
 func TestTerminatedOfNobodyWatchedIsDropped(t *testing.T) {
 	s := newSystem(t)
 	ref := spawn(t, s, func(c *actor.Context) {
-		if _, ok := c.Message().(*actor.Terminated); ok {
+		switch c.Message().(type) {
+		case actor.Started:
+			c.SetReceiveTimeout(time.Hour)
+		case *actor.Terminated:
 			t.Error("a Terminated that was not asked for")
 		}
 		echo(c)

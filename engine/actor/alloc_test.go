@@ -2,8 +2,10 @@ package actor_test
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"testing"
+	"weak"
 
 	"github.com/granary-go/granary/engine/actor"
 )
@@ -71,6 +73,52 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 		}
 		_ = r.StopWait(ctx)
 	})
+}
+
+// Questions that nobody waits for any more leave their slots to others.
+func TestSlotsOfAsksAreUsedAgain(t *testing.T) {
+	s := newSystem(t)
+	silent := spawnProps(t, s, &actor.Props{Mailbox: actor.MailboxConfig{Kind: actor.Unbounded}, New: func() actor.Actor { return actor.Func(noop) }})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	var highest uint64
+	for range 20_000 {
+		a := s.NewAsk()
+		highest = max(highest, a.ID()&(1<<24-1)) // the index of the slot
+		if err := silent.Send(actor.Envelope{Message: 1, Reply: s, ReplyID: a.ID()}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Wait(ended); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if highest >= 4096 {
+		t.Errorf("slot %d is in use; want few", highest)
+	}
+}
+
+// A message that was handled is free, also while the actor lives on.
+func TestHandledMessagesAreFreed(t *testing.T) {
+	s := newSystem(t)
+	a := newHeld(t, s, actor.MailboxConfig{})
+	type load [1 << 10]byte
+	var refs []weak.Pointer[load]
+	for range 40 {
+		m := new(load)
+		refs = append(refs, weak.Make(m))
+		if err := a.ref.Tell(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.release()
+	ask(t, a.ref, 1)
+	actor.Settle(a.ref)
+	runtime.GC()
+	for i, r := range refs {
+		if r.Value() != nil {
+			t.Errorf("message %d of %d is still held", i, len(refs))
+		}
+	}
 }
 
 // An idle actor costs little: its cell, its name and its place in the registry.

@@ -212,6 +212,26 @@ func TestStashSurvivesARestartAndEndsAsDeadLetters(t *testing.T) {
 	}
 }
 
+// A message that was stashed has its answer yet to come, whatever becomes of the turn.
+func TestPanicAfterStash(t *testing.T) {
+	s := newSystem(t)
+	first := true
+	ref := spawn(t, s, func(c *actor.Context) {
+		if _, ok := c.Message().(int); !ok {
+			return
+		}
+		if first {
+			first = false
+			_ = c.Stash()
+			panic("after Stash")
+		}
+		_ = c.Respond("answer")
+	})
+	if got := ask(t, ref, 1); got != "answer" {
+		t.Errorf("Ask = %v; want the answer of the second time", got)
+	}
+}
+
 func TestStashIsBoundedAndKeepsTheActorFromBeingIdle(t *testing.T) {
 	s := newSystem(t)
 	errs := make(chan error, 1)

@@ -49,6 +49,7 @@ func TestWokenByAnActorThatBlocks(t *testing.T) {
 			_ = c.Respond("ok")
 		}
 	})
+	actor.Settle(closer) // else it has a worker already
 	ask(t, ref, "go")
 }
 
@@ -68,6 +69,7 @@ func TestWokenByAnActorThatBlocksInABubble(t *testing.T) {
 				_ = c.Respond("ok")
 			}
 		})
+		synctest.Wait()
 		began := time.Now()
 		ask(t, ref, "go")
 		if d := time.Since(began); d > time.Millisecond {
@@ -130,6 +132,7 @@ func TestGoexitLosesNoCell(t *testing.T) {
 	s := newSystem(t)
 	for range 200 {
 		other := spawn(t, s, echo)
+		actor.Settle(other)
 		a := s.NewAsk()
 		ref := spawn(t, s, func(c *actor.Context) {
 			if c.Message() == "go" {

@@ -1,5 +1,10 @@
 package actor
 
+import "runtime"
+
+// Settle waits until a local actor is idle.
+func Settle(r *Ref) { HeldChunks(r) }
+
 // HeldChunks is the number of chunks that a local actor's idle mailbox keeps.
 func HeldChunks(r *Ref) int {
 	c := r.cell.Load()
@@ -17,5 +22,15 @@ func HeldChunks(r *Ref) int {
 		if idle {
 			return n
 		}
+		runtime.Gosched()
 	}
+}
+
+// Timers is the number of timers that an idle local actor keeps.
+func Timers(r *Ref) int {
+	Settle(r)
+	set := r.cell.Load().more.timers
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	return len(set.m)
 }

@@ -175,6 +175,55 @@ func TestReceiveTimeoutIsNotDueWhileMessagesWait(t *testing.T) {
 	})
 }
 
+// The silence is over when a message waits, even if the actor has not come to it.
+func TestReceiveTimeoutAfterALongNudge(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *actor.System) {
+		var got []any
+		ref := spawn(t, s, func(c *actor.Context) {
+			switch m := c.Message().(type) {
+			case actor.Started:
+				c.SetReceiveTimeout(time.Second)
+			case actor.ReceiveTimeout:
+				got = append(got, "timeout")
+				c.SetReceiveTimeout(0)
+			case time.Duration:
+				time.Sleep(m)
+			case string:
+				got = append(got, m)
+			}
+		})
+		_ = s.Nudge(ref, 5*time.Second)
+		time.Sleep(time.Millisecond)
+		_ = ref.Tell("message")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if want := []any{"message", "timeout"}; !slices.Equal(got, want) {
+			t.Errorf("got %v; want %v", got, want)
+		}
+	})
+}
+
+// Timers that ran leave nothing behind in an actor that lives on.
+func TestTimersThatRanAreForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *actor.System) {
+		ref := spawn(t, s, func(c *actor.Context) {
+			if n, ok := c.Message().(int); ok {
+				for range n {
+					c.After(time.Millisecond, noop)
+					c.After(time.Hour, noop)()
+				}
+				_ = c.Respond(n)
+			}
+		})
+		ask(t, ref, 1000)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := actor.Timers(ref); n != 0 {
+			t.Errorf("%d timers are kept", n)
+		}
+	})
+}
+
 // The faults of passivation: a message that comes as the idle time ends is neither lost, nor handled
 // after Stopped, nor handled while the actor stops elsewhere.
 func TestPassivationLosesNothing(t *testing.T) {
