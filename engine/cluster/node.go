@@ -57,6 +57,7 @@ type Node struct {
 	notices    notices
 	handlers   sync.Map // of services: *process by name
 	views      views
+	links      links
 	self       atomic.Pointer[core.Member]
 	coarse     atomic.Int64 // nanoseconds since the node was made, as of the last sweep
 	made       time.Time

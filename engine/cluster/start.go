@@ -210,6 +210,7 @@ func (n *Node) startLoops(context.Context) error {
 	n.onStop(stopLoops, "loops", 5, func(context.Context) error {
 		close(stop)
 		n.halted.Store(true)
+		n.links.close()
 		for _, c := range n.viewParked.take() {
 			n.reroute(c.in)
 		}

@@ -91,7 +91,7 @@ func (n *Node) step(list *membership.List, v *core.View) {
 // reached, where identities are known to be, who owns them, and those who merely want to know.
 func (n *Node) install(t core.Topology) {
 	old := n.View()
-	n.remote.SetMembers(t)
+	n.links.set(n, old, t)
 	for _, m := range t.Joined {
 		n.cache.Readmit(m.ID)
 	}
