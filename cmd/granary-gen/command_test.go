@@ -88,6 +88,21 @@ func TestBadFiles(t *testing.T) {
 			[]string{"-I", "a", "-I", "b", "a/cart.proto", "b/cart.proto"},
 			[]string{"a/cart.proto and b/cart.proto are both compiled as cart.proto"},
 		},
+		"one file twice": {
+			map[string]string{"cart.proto": head},
+			[]string{"cart.proto", "./cart.proto"},
+			[]string{"./cart.proto is given twice"},
+		},
+		"package named by a keyword": {
+			map[string]string{"cart.proto": "syntax = \"proto3\";\noption go_package = \"example.com/shop/cartpb;func\";\nmessage A {}\n"},
+			[]string{"cart.proto"},
+			[]string{"cart.proto: go_package names the package func, which is a word of Go"},
+		},
+		"methods of one Go name": {
+			map[string]string{"cart.proto": head + "message A {}\nservice Cart {\n  rpc get_x(A) returns (A);\n  rpc GetX(A) returns (A);\n}\n"},
+			[]string{"cart.proto"},
+			[]string{"cart.proto:7:3: shop.Cart.GetX: its Go name GetX is that of shop.Cart.get_x too"},
+		},
 		"one output twice": {
 			map[string]string{"a.proto": head + "message A {}\nservice S { rpc M(A) returns (A); }\n", "a_grain.proto": head},
 			[]string{"a.proto", "a_grain.proto"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"go/token"
 	"io"
 	"strings"
 
@@ -66,14 +67,17 @@ func compile(ctx context.Context, s *sources, log io.Writer) (*pluginpb.CodeGene
 func (s *sources) parameter(files []*descriptorpb.FileDescriptorProto) (string, error) {
 	out := "paths=source_relative"
 	for _, f := range files {
-		if path, _, _ := strings.Cut(f.GetOptions().GetGoPackage(), ";"); path != "" {
+		path, pkg, _ := strings.Cut(f.GetOptions().GetGoPackage(), ";")
+		if token.IsKeyword(pkg) {
+			return "", fmt.Errorf("%s: go_package names the package %s, which is a word of Go: use another", s.shown[f.GetName()], pkg)
+		}
+		if path != "" {
 			if !strings.ContainsAny(path, "./") {
 				return "", fmt.Errorf("%s: go_package %q is not an import path: write it in full, or leave the option out", s.shown[f.GetName()], path)
 			}
 			continue
 		}
-		path := s.importPath(f.GetName())
-		if path == "" {
+		if path = s.importPath(f.GetName()); path == "" {
 			return "", fmt.Errorf("%s: it has no option go_package and is in no Go module: add\n\toption go_package = \"example.com/module/package\";", s.shown[f.GetName()])
 		}
 		out += ",M" + f.GetName() + "=" + path

@@ -39,7 +39,9 @@ func locate(imports, files []string) (*sources, error) {
 		if err != nil {
 			return nil, err
 		}
-		if other, taken := s.shown[name]; taken {
+		if other, taken := s.shown[name]; taken && sameFile(other, file) {
+			return nil, fmt.Errorf("%s is given twice", file)
+		} else if taken {
 			return nil, fmt.Errorf("%s and %s are both compiled as %s: give one of them another -I", other, file, name)
 		}
 		if !slices.Contains(s.roots, root) {
@@ -49,6 +51,12 @@ func locate(imports, files []string) (*sources, error) {
 		s.shown[name] = file
 	}
 	return s, nil
+}
+
+func sameFile(a, b string) bool {
+	first, err1 := os.Stat(a)
+	second, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(first, second)
 }
 
 // nameOf is the import directory of file and its path below it.

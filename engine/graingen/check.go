@@ -58,6 +58,7 @@ func checkNames(gen *protogen.Plugin, f *protogen.File) error {
 		if other.GoImportPath == f.GoImportPath {
 			addMessages(taken, other.Messages)
 			addEnums(taken, other.Enums)
+			addExtensions(taken, other.Extensions)
 		}
 	}
 	for _, other := range gen.Files { // of two services in two files, the later one is in the wrong
@@ -76,6 +77,25 @@ func addMessages(taken map[string]protoreflect.Descriptor, messages []*protogen.
 		taken[m.GoIdent.GoName] = m.Desc
 		addMessages(taken, m.Messages)
 		addEnums(taken, m.Enums)
+		addExtensions(taken, m.Extensions)
+		for _, f := range m.Fields {
+			if f.Oneof != nil && !f.Oneof.Desc.IsSynthetic() {
+				taken[f.GoIdent.GoName] = f.Desc
+			}
+			if f.Desc.HasDefault() {
+				taken["Default_"+m.GoIdent.GoName+"_"+f.GoName] = f.Desc
+			}
+		}
+	}
+}
+
+func addExtensions(taken map[string]protoreflect.Descriptor, extensions []*protogen.Extension) {
+	for _, x := range extensions {
+		name := "E_"
+		if x.Parent != nil {
+			name += x.Parent.GoIdent.GoName + "_"
+		}
+		taken[name+x.GoName] = x.Desc
 	}
 }
 
@@ -102,19 +122,30 @@ func addGrains(taken map[string]protoreflect.Descriptor, f *protogen.File) error
 	}
 	for _, s := range f.Services {
 		add(s.Desc, namesOf(s.GoName).all()...)
-		fields := make(map[string]protoreflect.Descriptor)
-		for _, m := range s.Methods {
-			fields[m.GoName] = m.Desc
-		}
-		for _, m := range s.Methods {
-			if by, ok := fields[m.GoName+"Func"]; ok {
-				errs = append(errs, errorAt(m.Desc, "%s: the Go name %sFunc is needed for its fake and taken by %s: rename one of them", m.Desc.FullName(), m.GoName, by.FullName()))
-			}
-		}
+		errs = append(errs, checkMethodNames(s))
 	}
 	if e := reasonsOf(f); e != nil {
 		for _, v := range reasonValues(e) {
 			add(v.Desc, "Err"+reasonName(v), "Is"+reasonName(v))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkMethodNames tells which methods of s have the Go name of another one, or of a field of the fake.
+func checkMethodNames(s *protogen.Service) error {
+	var errs []error
+	methods := make(map[string]protoreflect.Descriptor)
+	for _, m := range s.Methods {
+		if by, ok := methods[m.GoName]; ok {
+			errs = append(errs, errorAt(m.Desc, "%s: its Go name %s is that of %s too: rename one of them", m.Desc.FullName(), m.GoName, by.FullName()))
+			continue
+		}
+		methods[m.GoName] = m.Desc
+	}
+	for _, m := range s.Methods {
+		if by, ok := methods[m.GoName+"Func"]; ok {
+			errs = append(errs, errorAt(m.Desc, "%s: the Go name %sFunc is needed for its fake and taken by %s: rename one of them", m.Desc.FullName(), m.GoName, by.FullName()))
 		}
 	}
 	return errors.Join(errs...)

@@ -63,6 +63,26 @@ func TestRefusals(t *testing.T) {
 		"name of another service": {func(f *descriptorpb.FileDescriptorProto, _ *descriptorpb.MethodDescriptorProto) {
 			f.Service[1].Name = proto.String("CartRef")
 		}, at + ":35:1: golden.proto3.CartRef: the Go name CartRef is needed for it and taken by golden.proto3.Cart"},
+		"methods of one Go name": {func(f *descriptorpb.FileDescriptorProto, add *descriptorpb.MethodDescriptorProto) {
+			f.Service[0].Method[1].Name = proto.String("add")
+		}, at + ":19:3: golden.proto3.Cart.add: its Go name Add is that of golden.proto3.Cart.Add too"},
+		"type of a oneof's field": {func(f *descriptorpb.FileDescriptorProto, _ *descriptorpb.MethodDescriptorProto) {
+			f.Service[1].Name = proto.String("Choice_Text")
+			text := field("text")
+			text.OneofIndex = proto.Int32(0)
+			f.MessageType = append(f.MessageType, &descriptorpb.DescriptorProto{
+				Name: proto.String("Choice"), Field: []*descriptorpb.FieldDescriptorProto{text},
+				OneofDecl: []*descriptorpb.OneofDescriptorProto{{Name: proto.String("of")}},
+			})
+		}, at + ":35:1: golden.proto3.Choice_Text: the Go name Choice_Text is needed for it and taken by golden.proto3.Choice.text"},
+		"variable of an extension": {func(f *descriptorpb.FileDescriptorProto, _ *descriptorpb.MethodDescriptorProto) {
+			f.Service[1].Name = proto.String("E_AddReply_Text")
+			text := field("text")
+			text.Number, text.Extendee = proto.Int32(50_123), proto.String(".google.protobuf.MethodOptions")
+			f.Dependency = append(f.Dependency, "google/protobuf/descriptor.proto")
+			reply := f.MessageType[len(f.MessageType)-1]
+			reply.Extension = append(reply.Extension, text)
+		}, at + ":35:1: golden.proto3.E_AddReply_Text: the Go name E_AddReply_Text is needed for it and taken by golden.proto3.AddReply.text"},
 		"field of the fake": {func(f *descriptorpb.FileDescriptorProto, add *descriptorpb.MethodDescriptorProto) {
 			f.Service[0].Method[1].Name = proto.String("AddFunc")
 		}, at + ":17:3: golden.proto3.Cart.Add: the Go name AddFunc is needed for its fake"},
@@ -76,6 +96,13 @@ func TestRefusals(t *testing.T) {
 			row.change(f, f.Service[0].Method[0])
 			expectRefusal(t, r, row.want)
 		})
+	}
+}
+
+func field(name string) *descriptorpb.FieldDescriptorProto {
+	return &descriptorpb.FieldDescriptorProto{
+		Name: proto.String(name), Number: proto.Int32(1), JsonName: proto.String(name),
+		Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(), Type: descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum(),
 	}
 }
 
