@@ -2,6 +2,10 @@ module github.com/granary-go/granary/examples
 
 go 1.26.0
 
+// Not used here: that a module of the workspace requires the tool is what lets
+// go run ./tools/history work from the root, without listing it in go.work.
+tool github.com/granary-go/granary/tools/history
+
 require (
 	github.com/google/wire v0.7.0
 	github.com/granary-go/granary/core v0.1.0
@@ -14,6 +18,7 @@ require (
 
 require (
 	github.com/google/btree v1.1.3 // indirect
+	github.com/granary-go/granary/tools/history v0.1.0 // indirect
 	github.com/hashicorp/errwrap v1.1.0 // indirect
 	github.com/hashicorp/go-immutable-radix v1.3.1 // indirect
 	github.com/hashicorp/go-metrics v0.7.0 // indirect
@@ -37,4 +42,5 @@ replace (
 	github.com/granary-go/granary/lookups/disthash => ../lookups/disthash
 	github.com/granary-go/granary/protos => ../protos
 	github.com/granary-go/granary/providers/memberlist => ../providers/memberlist
+	github.com/granary-go/granary/tools/history => ../tools/history
 )

@@ -6,8 +6,8 @@
 // Standard output is one line, one JSON object. The exit code is 0 if every condition held, 1 if one
 // did not, 2 if DIR cannot be judged.
 //
-// It is a module of its own within the workspace, so that the command runs from the root, and so
-// that it links the judge and nothing of Granary.
+// It is a module of its own, required as a tool by module examples, so that the command runs from the
+// root, and so that it links the judge and nothing of Granary.
 package main
 
 import (

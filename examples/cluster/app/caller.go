@@ -2,44 +2,45 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/cluster"
-	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/examples/cluster/counterpb"
 	"github.com/granary-go/granary/examples/cluster/history"
 	"github.com/granary-go/granary/examples/cluster/wiring"
 	"github.com/granary-go/granary/providers/memberlist"
 )
 
-// sweepers is how many identities a sweep calls at a time.
-const sweepers = 32
-
-// unendedAfter is how long past its deadline a call is waited for before it counts as never ending.
-const unendedAfter = 250 * time.Millisecond
-
 // caller is the process that puts load on the cluster. It is a client: it hosts nothing.
 type caller struct {
-	opts Options
-	file *history.Writer
-	pipe *pipe
-	call calling
+	opts   Options
+	file   *history.Writer
+	pipe   *pipe
+	call   Calling
+	begin  func() (context.Context, context.CancelFunc) // the context of one call
+	cancel context.CancelFunc                           // cancels all of them
 
-	mu    sync.Mutex // guards took, calls, errors: one second of load
+	working sync.WaitGroup // one for each worker that has work
+	mu      sync.Mutex     // guards workers
+	workers map[*worker]bool
+
+	second stats
+}
+
+// stats are the calls since they were last told.
+type stats struct {
+	mu    sync.Mutex // guards the rest
 	took  []time.Duration
 	calls int
 	fails int
 }
 
 // runCaller is the life of the caller process: watch the members, load and sweep as ordered, stop.
-func runCaller(s start, p *pipe, parts Parts) error {
+func runCaller(ctx context.Context, s start, p *pipe, parts Parts) error {
 	file, err := history.Create(s.Dir, s.Name, false)
 	if err != nil {
 		return err
@@ -51,192 +52,120 @@ func runCaller(s start, p *pipe, parts Parts) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), formLimit)
-	defer cancel()
-	if err := made.Node.Start(ctx); err != nil {
-		return fmt.Errorf("start: %w", err)
+	if err := begin(ctx, made.Node); err != nil {
+		return err
 	}
-	c := &caller{opts: s.Options, file: file, pipe: p, call: func(ctx context.Context, key string, request uint64) (*counterpb.AddReply, error) {
+	c := newCaller(s.Options, file, p, func(ctx context.Context, key string, request uint64) (*counterpb.AddReply, error) {
 		return counterpb.Counter(made.Node, key).Add(ctx, &counterpb.AddRequest{Request: request})
-	}}
+	})
 	if parts.Call != nil {
 		c.call = parts.Call(c.call)
 	}
 	p.send(notice{Ready: true})
-	c.obey()
-	stop, cancelStop := context.WithTimeout(context.Background(), processLimit)
-	defer cancelStop()
+	c.obey(ctx)
+	stop, cancel := context.WithTimeout(context.Background(), processLimit)
+	defer cancel()
 	if err := made.Node.Stop(stop); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}
 	return file.Close()
 }
 
-// obey carries out the orders of the driver until it says stop.
-func (c *caller) obey() {
-	load, endLoad := context.WithCancel(context.Background())
-	defer endLoad()
-	var callers sync.WaitGroup
-	second := time.NewTicker(time.Second)
+func newCaller(o Options, file *history.Writer, p *pipe, call Calling) *caller {
+	calls, cancel := context.WithCancel(context.Background()) // the root of all calls
+	return &caller{opts: o, file: file, pipe: p, call: call, workers: map[*worker]bool{}, cancel: cancel,
+		begin: func() (context.Context, context.CancelFunc) { return context.WithTimeout(calls, o.Timeout) }}
+}
+
+// obey carries out the orders of the driver until it says stop; what is outstanding then is cancelled.
+func (c *caller) obey(ctx context.Context) {
+	working, rest := context.WithCancel(ctx)
+	defer rest()
+	second, watch := time.NewTicker(time.Second), time.NewTicker(watchEvery)
 	defer second.Stop()
-	for {
+	defer watch.Stop()
+	stop, idle := ctx.Done(), make(chan struct{})
+	pause := sync.OnceFunc(func() {
+		rest()
+		go func() { c.working.Wait(); close(idle) }()
+	})
+	for stop != nil || idle != nil {
 		select {
 		case <-second.C:
 			c.tellSecond()
+		case <-watch.C:
+			c.watch()
 		case o := <-c.pipe.orders:
 			switch o.Do {
 			case doLoad:
-				for i := range c.opts.Callers {
-					callers.Go(func() { c.load(load, i+1) })
-				}
+				c.startLoad(working)
 			case doSweep:
-				callers.Go(func() { c.sweep(load, o.Sweep) })
+				c.startSweep(working, o.Sweep)
 			case doPause:
-				endLoad()
-				callers.Wait()
-				if c.file.Flush() == nil {
-					c.pipe.send(notice{Paused: true})
-				}
-			case doStop:
-				endLoad()
-				callers.Wait()
-				return
+				pause()
+			case doCancel:
+				c.cancelCalls()
 			}
+		case <-idle:
+			idle = nil
+			if err := c.file.Flush(); err == nil { // else Close tells it
+				c.pipe.send(notice{Paused: true})
+			}
+		case <-stop:
+			stop = nil
+			c.cancelCalls()
+			pause()
 		}
 	}
 }
 
-// load is one caller: one call after the other, of identities drawn at random.
-func (c *caller) load(ctx context.Context, number int) {
-	rng := rand.New(rand.NewPCG(c.opts.Seed, uint64(number)))
-	for n := uint64(1); ctx.Err() == nil; n++ {
-		c.one(strconv.Itoa(rng.IntN(c.opts.Identities)), uint64(number)<<32|n)
-	}
-}
-
-// sweep calls every identity until each has answered, and tells the driver.
-func (c *caller) sweep(ctx context.Context, number int) {
-	keys := make(chan int)
-	var workers sync.WaitGroup
-	for w := range sweepers {
-		workers.Go(func() {
-			n := uint64(0)
-			for key := range keys {
-				for ctx.Err() == nil {
-					n++
-					caller := uint64(c.opts.Callers + 1 + number*sweepers + w)
-					if c.one(strconv.Itoa(key), caller<<32|n) {
-						break
-					}
-				}
-			}
-		})
-	}
-	for key := range c.opts.Identities {
-		select {
-		case keys <- key:
-		case <-ctx.Done():
-		}
-	}
-	close(keys)
-	workers.Wait()
-	if ctx.Err() == nil {
-		c.pipe.send(notice{Swept: number})
-	}
-}
-
-// one makes one call and records its end. A call that does not end is recorded as that, and left.
-func (c *caller) one(key string, request uint64) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), c.opts.Timeout)
+// one makes one call and records its end; what the watcher has given up is recorded already.
+func (c *caller) one(w *worker, key string, request uint64) (ended, ok bool) {
+	ctx, cancel := c.begin()
 	defer cancel()
-	from := c.file.Now()
-	reply, err, ended := c.bounded(ctx, key, request)
-	r := history.Record{Member: "caller", Event: history.Called, Request: request, ID: "Counter/" + key, Start: from, End: c.file.Now()}
-	switch {
-	case !ended:
-		r.Outcome, r.Delivery = history.Unended, core.DeliveryUnknown.String()
-	case err != nil:
+	a := &attempt{key: key, request: request, start: c.file.Now()}
+	a.deadline.Store(a.start + int64(c.opts.Timeout))
+	w.present.Store(a)
+	reply, err := c.call(ctx, key, request)
+	end := c.file.Now()
+	if !w.present.CompareAndSwap(a, nil) {
+		return false, false
+	}
+	r := a.record(end)
+	if err != nil {
 		r.Outcome, r.Delivery = outcome(err), core.DeliveryOf(err).String()
-	default:
+	} else {
 		r.Outcome, r.Delivery, r.Activation = history.OK, core.Delivered.String(), reply.GetActivation()
 	}
 	c.file.Call(r)
-	c.count(time.Duration(r.End-r.Start), r.Outcome == history.OK)
-	return r.Outcome == history.OK
+	c.second.count(time.Duration(end-a.start), err == nil)
+	return true, err == nil
 }
 
-// bounded waits for a call until a little after its deadline: that it ends is what is being tested.
-func (c *caller) bounded(ctx context.Context, key string, request uint64) (reply *counterpb.AddReply, err error, ended bool) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		reply, err = c.call(ctx, key, request)
-	}()
-	select {
-	case <-done:
-		return reply, err, true
-	case <-ctx.Done():
-	}
-	late := time.NewTimer(unendedAfter)
-	defer late.Stop()
-	select {
-	case <-done:
-		return reply, err, true
-	case <-late.C:
-		return nil, nil, false
-	}
-}
-
-func (c *caller) count(took time.Duration, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.calls++
+func (s *stats) count(took time.Duration, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls++
 	if !ok {
-		c.fails++
+		s.fails++
 		return
 	}
-	c.took = append(c.took, took)
+	s.took = append(s.took, took)
 }
 
 // tellSecond sends the figures of the second that has passed.
 func (c *caller) tellSecond() {
-	c.mu.Lock()
-	l := load{Calls: c.calls, Errors: c.fails}
-	took := c.took
-	c.calls, c.fails, c.took = 0, 0, nil
-	c.mu.Unlock()
+	s := &c.second
+	s.mu.Lock()
+	l, took := load{Calls: s.calls, Errors: s.fails}, s.took
+	s.calls, s.fails, s.took = 0, 0, make([]time.Duration, 0, len(took))
+	s.mu.Unlock()
 	if len(took) > 0 {
 		slices.Sort(took)
 		l.P50 = float64(took[len(took)/2].Microseconds())
 		l.P99 = float64(took[len(took)*99/100].Microseconds())
 	}
-	if l.Calls > 0 {
-		c.pipe.send(notice{Load: &l})
+	if l.Calls > 0 || c.busy() {
+		c.pipe.offer(notice{Load: &l})
 	}
-}
-
-// sentinels are the errors that a call may end with, by the name that the records give them.
-var sentinels = []struct {
-	name string
-	err  error
-}{
-	{"fenced", core.ErrFenced}, {"no member", core.ErrNoMember}, {"unknown kind", core.ErrNoKind},
-	{"not owner", core.ErrNotOwner}, {"busy", core.ErrBusy}, {"overloaded", core.ErrOverloaded},
-	{"unreachable", core.ErrUnreachable}, {"stopped", core.ErrStopped}, {"invalid", core.ErrInvalid},
-	{"unsupported", core.ErrUnsupported}, {"conflict", core.ErrConflict}, {"not found", core.ErrNotFound},
-	{"evicted", core.ErrEvicted},
-	{"deadline exceeded", context.DeadlineExceeded}, {"canceled", context.Canceled},
-}
-
-// outcome names an error: a sentinel, the code of a *grain.Error, or untyped.
-func outcome(err error) string {
-	for _, s := range sentinels {
-		if errors.Is(err, s.err) {
-			return s.name
-		}
-	}
-	if e, ok := errors.AsType[*grain.Error](err); ok {
-		return "code " + e.Code.String()
-	}
-	return history.Untyped
 }

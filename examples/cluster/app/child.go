@@ -8,17 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"syscall"
-	"time"
 )
 
 // child is one process that the driver started.
 type child struct {
-	name   string
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	born   int64 // CLOCK_MONOTONIC
-	exited chan struct{}
+	name  string
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	born  int64 // CLOCK_MONOTONIC
+	gone  bool  // its last event was taken; the driver's
 
 	mu sync.Mutex // guards writing to stdin
 }
@@ -37,8 +35,7 @@ func spawn(s start, stderr io.Writer, events chan<- childEvent, done <-chan stru
 	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), startVariable+"="+string(told))
 	cmd.Stderr = stderr
-	// A child is in a process group of its own, so that Ctrl-C reaches the driver alone.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = ownGroup()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -47,7 +44,7 @@ func spawn(s start, stderr io.Writer, events chan<- childEvent, done <-chan stru
 	if err != nil {
 		return nil, err
 	}
-	c := &child{name: s.Name, cmd: cmd, stdin: stdin, exited: make(chan struct{})}
+	c := &child{name: s.Name, cmd: cmd, stdin: stdin}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", s.Name, err)
 	}
@@ -55,11 +52,11 @@ func spawn(s start, stderr io.Writer, events chan<- childEvent, done <-chan stru
 	return c, nil
 }
 
-// childEvent is a notice together with who sent it; gone is its last.
+// childEvent is a notice together with who sent it; the last one of a child has none.
 type childEvent struct {
 	from *child
 	notice
-	gone bool
+	last bool
 }
 
 func (c *child) listen(stdout io.Reader, events chan<- childEvent, done <-chan struct{}) {
@@ -76,9 +73,8 @@ func (c *child) listen(stdout io.Reader, events chan<- childEvent, done <-chan s
 		}
 	}
 	_ = c.cmd.Wait() // how it ended is seen by what it wrote
-	close(c.exited)
 	select {
-	case events <- childEvent{from: c, gone: true}:
+	case events <- childEvent{from: c, last: true}:
 	case <-done:
 	}
 }
@@ -95,19 +91,4 @@ func (c *child) tell(o order) {
 }
 
 // kill sends SIGKILL and returns once the kernel has taken it.
-func (c *child) kill() error { return c.cmd.Process.Signal(syscall.SIGKILL) }
-
-// waitUntil waits for the process to be gone, and tells whether it is.
-func (c *child) waitUntil(deadline <-chan time.Time) bool {
-	select {
-	case <-c.exited:
-		return true
-	case <-deadline:
-	}
-	select {
-	case <-c.exited:
-		return true
-	default:
-		return false
-	}
-}
+func (c *child) kill() error { return c.cmd.Process.Kill() }

@@ -3,4 +3,7 @@
 //
 // The processes talk over pipes, one JSON object a line. A child ends when its standard input does,
 // so nothing is left running when the driver is killed.
+//
+// Each process writes its own records; what the run is worth is judged from those alone, by package
+// history.
 package app

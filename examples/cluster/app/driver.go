@@ -2,11 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
-	"slices"
+	"path/filepath"
 	"time"
 
 	"github.com/granary-go/granary/examples/cluster/history"
@@ -23,43 +24,44 @@ type driver struct {
 	rng     *rand.Rand
 	began   time.Time
 	events  chan childEvent
-	done    chan struct{}
-	members []*member // alive
+	done    chan struct{} // nobody takes events any more
+	members []*member     // alive and not asked to leave
 	caller  *child
 	all     []*child
-	ready   bool // the caller
-	swept   int
+	byChild map[*child]*member
 	named   int
-	loaded  bool
-	paused  bool
-	trouble []string
+	ready   bool // the caller
+	swept   int  // sweeps that are complete
+	sweeps  int  // sweeps that were ordered
+	paused  bool // the load has ended
+	ending  bool
+	cut     bool  // the user ended the run, and that is recorded
+	broken  error // a process is gone that should be there
 }
 
 // member is a member process as the driver knows it.
 type member struct {
 	*child
+	phase   string // history.Form, Join, Restart
 	id      string
 	gossip  string
 	ready   bool
 	hash    string
 	listed  []string
 	running int
+	counted bool // running was told since it was asked for
 	leaving bool
 }
 
 const (
 	processLimit = 12 * time.Second // for a process to end after it was asked to
 	formLimit    = 60 * time.Second
+	agreeLimit   = 5 * time.Second // to agree once more, before the load ends
 )
 
+// newDriver opens the records of the run. An error is one of use: there is no place for them.
 func newDriver(o Options, people, stderr io.Writer) (*driver, error) {
-	dir := o.History
-	var err error
-	if dir == "" {
-		dir, err = os.MkdirTemp("", "granary-cluster-")
-	} else {
-		err = os.MkdirAll(dir, 0o755)
-	}
+	dir, err := recordFolder(o.History)
 	if err != nil {
 		return nil, err
 	}
@@ -68,15 +70,26 @@ func newDriver(o Options, people, stderr io.Writer) (*driver, error) {
 		return nil, err
 	}
 	return &driver{opts: o, out: people, stderr: stderr, dir: dir, rec: rec, began: time.Now(),
-		rng:    rand.New(rand.NewPCG(o.Seed, 0)),
+		rng: rand.New(rand.NewPCG(o.Seed, 0)), byChild: map[*child]*member{},
 		events: make(chan childEvent, 256), done: make(chan struct{})}, nil
 }
 
-func (d *driver) config() history.Config {
-	o := d.opts
-	return history.Config{Seed: o.Seed, Provider: o.Provider, Lookup: o.Lookup, Level: o.Level, Members: o.Members,
-		Callers: o.Callers, Identities: o.Identities, TimeoutSeconds: o.Timeout.Seconds(),
-		RecoverySeconds: recoveryBounds[o.Provider].Seconds(), Kill: o.Kill, Join: o.Join, Rolling: o.Rolling}
+// recordFolder makes the folder that -history names, or one for this run alone.
+func recordFolder(name string) (string, error) {
+	if name == "" {
+		return os.MkdirTemp("", "granary-cluster-")
+	}
+	if err := os.MkdirAll(name, 0o755); err != nil {
+		return "", fmt.Errorf("-history: %w", err)
+	}
+	old, err := filepath.Glob(filepath.Join(name, "*.jsonl"))
+	if err == nil && len(old) > 0 {
+		err = errors.New("it holds the records of another run: name a new or empty folder")
+	}
+	if err != nil {
+		return "", fmt.Errorf("-history %s: %w", name, err)
+	}
+	return name, nil
 }
 
 func (d *driver) say(format string, args ...any) {
@@ -96,12 +109,17 @@ func (d *driver) record(event string, m *member, r history.Record) {
 
 // run carries the plan out. Whatever goes wrong on the way, the processes are ended.
 func (d *driver) run(ctx context.Context) {
-	config := d.config()
+	config := d.opts.config()
 	d.record(history.Configured, nil, history.Record{Config: &config})
 	if err := d.plan(ctx); err != nil && ctx.Err() == nil {
-		d.trouble = append(d.trouble, err.Error())
+		d.troubled(err)
 	}
-	d.end()
+	d.end(ctx)
+}
+
+// troubled records what kept the run from its plan.
+func (d *driver) troubled(err error) {
+	d.record(history.Trouble, nil, history.Record{Text: err.Error()})
 }
 
 func (d *driver) plan(ctx context.Context) error {
@@ -112,8 +130,7 @@ func (d *driver) plan(ctx context.Context) error {
 	if err := d.startCaller(ctx); err != nil {
 		return err
 	}
-	d.record(history.Load, nil, history.Record{Phase: "begin"})
-	d.loaded = true
+	d.record(history.Load, nil, history.Record{Phase: history.Begin})
 	d.caller.tell(order{Do: doLoad})
 	start := time.Now()
 	for _, c := range d.changes() {
@@ -124,7 +141,10 @@ func (d *driver) plan(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.until(ctx, start.Add(d.opts.For))
+	if err := d.until(ctx, start.Add(d.opts.For)); err != nil {
+		return err
+	}
+	return d.wait(ctx, agreeLimit, "the members to agree at the end", d.agreed)
 }
 
 // planned is one change at its planned time.
@@ -147,125 +167,20 @@ func (d *driver) changes() []planned {
 	return list
 }
 
-// form starts the first member, then the others with it as their seed, and waits until all agree.
-func (d *driver) form(ctx context.Context) error {
-	for i := range d.opts.Members {
-		m, err := d.startMember()
-		if err != nil {
-			return err
-		}
-		if i == 0 {
-			if err := d.wait(ctx, formLimit, "the first member to start", func() bool { return m.gossip != "" }); err != nil {
-				return err
-			}
-		}
-	}
-	if err := d.wait(ctx, formLimit, "the members to agree", d.agreed); err != nil {
-		return err
-	}
-	d.say("all %d members agree on the topology", len(d.members))
-	return nil
-}
-
-func (d *driver) startMember() (*member, error) {
-	d.named++
-	name := fmt.Sprintf("m%d", d.named)
-	m := &member{}
-	born := d.rec.Now()
-	c, err := spawn(start{Role: "member", Name: name, Dir: d.dir, Seeds: d.seeds(), Options: d.opts}, d.stderr, d.events, d.done)
+// judge computes the summary from the records alone. Only what kept the records themselves from
+// being whole is added.
+func (d *driver) judge() *history.Summary {
+	closed := d.rec.Close()
+	sum, err := history.Judge(d.dir)
 	if err != nil {
-		return nil, err
+		sum = history.Failed(d.opts.config())
 	}
-	c.born = born
-	m.child = c
-	d.members = append(d.members, m)
-	d.all = append(d.all, c)
-	d.say("%s started, process %d", name, c.cmd.Process.Pid)
-	return m, nil
-}
-
-func (d *driver) seeds() []string {
-	var seeds []string
-	for _, m := range d.members {
-		if m.gossip != "" && !m.leaving {
-			seeds = append(seeds, m.gossip)
-		}
+	if d.opts.History == "" {
+		err = errors.Join(err, os.RemoveAll(d.dir))
 	}
-	return seeds
-}
-
-func (d *driver) startCaller(ctx context.Context) error {
-	c, err := spawn(start{Role: "caller", Name: "caller", Dir: d.dir, Seeds: d.seeds(), Options: d.opts}, d.stderr, d.events, d.done)
-	if err != nil {
-		return err
+	if err = errors.Join(closed, err); err != nil {
+		sum.OK = false
+		sum.Reasons = append(sum.Reasons, err.Error())
 	}
-	d.caller = c
-	d.all = append(d.all, c)
-	d.say("caller started, process %d, %d callers", c.cmd.Process.Pid, d.opts.Callers)
-	if err := d.wait(ctx, formLimit, "the caller to be ready", func() bool { return d.ready }); err != nil {
-		return err
-	}
-	return d.sweep(ctx, formLimit, "after forming")
-}
-
-// sweep has the caller call every identity until each has answered since now.
-func (d *driver) sweep(ctx context.Context, limit time.Duration, when string) error {
-	number := d.swept + 1
-	from := time.Now()
-	d.caller.tell(order{Do: doSweep, Sweep: number})
-	if err := d.wait(ctx, limit, "every identity to answer "+when, func() bool { return d.swept == number }); err != nil {
-		return err
-	}
-	d.say("all %d identities answer %s, %.1f s", d.opts.Identities, when, time.Since(from).Seconds())
-	return nil
-}
-
-// settle waits for what makes a change recovered: agreement, and every identity answering.
-func (d *driver) settle(ctx context.Context, when string) error {
-	limit := recoveryBounds[d.opts.Provider] + d.opts.Timeout + 5*time.Second
-	if err := d.sweep(ctx, limit, when); err != nil {
-		return err
-	}
-	return d.wait(ctx, limit, "the members to agree "+when, d.agreed)
-}
-
-func (d *driver) killOne(ctx context.Context) error {
-	i := d.rng.IntN(len(d.members))
-	victim := d.members[i]
-	d.members = slices.Delete(d.members, i, i+1)
-	victim.leaving = true
-	if err := victim.kill(); err != nil {
-		return fmt.Errorf("kill %s: %w", victim.name, err)
-	}
-	d.record(history.Killed, victim, history.Record{})
-	d.say("%s killed with SIGKILL; nobody tells the others", victim.name)
-	return d.settle(ctx, "after the kill")
-}
-
-func (d *driver) joinOne(ctx context.Context) error {
-	m, err := d.startMember()
-	if err != nil {
-		return err
-	}
-	if err := d.wait(ctx, formLimit, m.name+" to be ready", func() bool { return m.ready }); err != nil {
-		return err
-	}
-	return d.settle(ctx, "after the join")
-}
-
-func (d *driver) restartAll(ctx context.Context) error {
-	for _, m := range slices.Clone(d.members) {
-		d.record(history.Stopping, m, history.Record{})
-		d.say("%s is asked to leave", m.name)
-		m.leaving = true
-		d.members = slices.DeleteFunc(d.members, func(o *member) bool { return o == m })
-		m.tell(order{Do: doStop})
-		if err := d.wait(ctx, processLimit, m.name+" to leave", func() bool { return d.isGone(m.child) }); err != nil {
-			return err
-		}
-		if err := d.joinOne(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return sum
 }

@@ -2,9 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/granary-go/granary/examples/cluster/history"
@@ -14,7 +14,7 @@ import (
 func (d *driver) until(ctx context.Context, at time.Time) error {
 	timer := time.NewTimer(time.Until(at))
 	defer timer.Stop()
-	for {
+	for d.broken == nil {
 		select {
 		case e := <-d.events:
 			d.take(e)
@@ -24,6 +24,7 @@ func (d *driver) until(ctx context.Context, at time.Time) error {
 			return ctx.Err()
 		}
 	}
+	return d.broken
 }
 
 // wait follows the run until a condition holds.
@@ -31,6 +32,9 @@ func (d *driver) wait(ctx context.Context, limit time.Duration, what string, hol
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for !holds() {
+		if d.broken != nil && !d.ending {
+			return d.broken
+		}
 		select {
 		case e := <-d.events:
 			d.take(e)
@@ -45,24 +49,21 @@ func (d *driver) wait(ctx context.Context, limit time.Duration, what string, hol
 
 // take is one event of a child.
 func (d *driver) take(e childEvent) {
+	e.from.gone = e.last
 	if e.Error != "" {
-		d.trouble = append(d.trouble, fmt.Sprintf("%s: %s", e.from.name, e.Error))
+		d.troubled(fmt.Errorf("%s: %s", e.from.name, e.Error))
 	}
-	if e.from == d.caller {
+	if m := d.byChild[e.from]; m != nil {
+		d.takeMember(m, e)
+	} else {
 		d.takeCaller(e)
-		return
-	}
-	for _, m := range d.members {
-		if m.child == e.from {
-			d.takeMember(m, e)
-		}
 	}
 }
 
 func (d *driver) takeCaller(e childEvent) {
 	switch {
-	case e.gone:
-		d.trouble = append(d.trouble, "the caller process is gone")
+	case e.last && !d.ending:
+		d.broken = errors.New("the caller process ended, and nobody had asked it to")
 	case e.Ready:
 		d.ready = true
 	case e.Swept > 0:
@@ -70,36 +71,38 @@ func (d *driver) takeCaller(e childEvent) {
 	case e.Paused:
 		d.paused = true
 	case e.Load != nil:
-		d.say("%s", d.liveLine(*e.Load))
+		d.say("%7d calls/s  p50 %6.0f µs  p99 %7.0f µs  %d errors  %d members  activations: %s",
+			e.Load.Calls, e.Load.P50, e.Load.P99, e.Load.Errors, len(d.members), d.shares())
 	}
-}
-
-func (d *driver) liveLine(l load) string {
-	var running []string
-	for _, m := range d.members {
-		running = append(running, fmt.Sprintf("%s %d", m.name, m.running))
-	}
-	return fmt.Sprintf("%7d calls/s  p50 %6.0f µs  p99 %7.0f µs  %d errors  %d members  activations: %s",
-		l.Calls, l.P50, l.P99, l.Errors, len(d.members), strings.Join(running, ", "))
 }
 
 func (d *driver) takeMember(m *member, e childEvent) {
 	switch {
-	case e.gone:
-		d.record(history.Exited, m, history.Record{})
-		d.say("%s is gone, and nobody asked it to", m.name)
-		d.members = slices.DeleteFunc(d.members, func(o *member) bool { return o == m })
+	case e.last:
+		d.takeGone(m)
 	case e.Gossip != "":
 		m.id, m.gossip = e.Member, e.Gossip
-		d.record(history.Spawned, m, history.Record{Ns: m.born})
+		d.record(history.Spawned, m, history.Record{Ns: m.born, Phase: m.phase})
 	case e.Ready:
 		m.ready = true
 		d.say("%s is ready, member %s", m.name, m.id)
 	case e.Hash != "":
 		m.hash, m.listed = e.Hash, e.Members
 	case e.Running != nil:
-		m.running = *e.Running
+		m.running, m.counted = *e.Running, true
 	}
+}
+
+func (d *driver) takeGone(m *member) {
+	if m.id != "" {
+		d.record(history.Exited, m, history.Record{})
+	}
+	if m.leaving {
+		return
+	}
+	d.broken = fmt.Errorf("%s ended, and nobody had asked it to", m.name)
+	d.say("%v", d.broken)
+	d.part(m)
 }
 
 // agreed reports whether all members are ready and report one topology that lists just them.
@@ -108,58 +111,11 @@ func (d *driver) agreed() bool {
 		if !m.ready || m.hash == "" || m.hash != d.members[0].hash || len(m.listed) != len(d.members) {
 			return false
 		}
-		if !slices.Contains(m.listed, d.members[0].id) {
-			return false
+		for _, other := range d.members {
+			if !slices.Contains(m.listed, other.id) {
+				return false
+			}
 		}
 	}
 	return len(d.members) > 0
-}
-
-// end pauses the load, ends every process, and records how many would not.
-func (d *driver) end() {
-	ctx := context.Background() // the run is over, also when it was interrupted: this is the way out
-	if d.caller != nil {
-		d.record(history.Load, nil, history.Record{Phase: "end"})
-		d.caller.tell(order{Do: doPause})
-		if err := d.wait(ctx, d.opts.Timeout+5*time.Second, "the calls to end", func() bool { return d.paused || d.isGone(d.caller) }); err != nil {
-			d.trouble = append(d.trouble, err.Error())
-		}
-	}
-	d.say("ending %d processes", d.running())
-	for _, m := range d.members {
-		d.record(history.Stopping, m, history.Record{})
-	}
-	for _, c := range d.all {
-		c.tell(order{Do: doStop})
-	}
-	close(d.done)
-	deadline := time.After(processLimit)
-	left := 0
-	for _, c := range d.all {
-		if !c.waitUntil(deadline) {
-			left++
-			_ = c.kill()
-			<-c.exited
-		}
-	}
-	d.record(history.Left, nil, history.Record{Count: left})
-}
-
-func (d *driver) isGone(c *child) bool {
-	select {
-	case <-c.exited:
-		return true
-	default:
-		return false
-	}
-}
-
-func (d *driver) running() int {
-	n := 0
-	for _, c := range d.all {
-		if !d.isGone(c) {
-			n++
-		}
-	}
-	return n
 }

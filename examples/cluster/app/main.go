@@ -15,6 +15,13 @@ import (
 	"github.com/granary-go/granary/examples/cluster/history"
 )
 
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // a condition failed
+	exitUsage  = 2 // wrong use, or something that the run needs cannot be had
+)
+
 // Main runs the program in the role that its environment names, and returns the exit code: 0 if all
 // conditions held, 1 if one failed, 2 for wrong use. Stdout carries the JSON object or the text for
 // people, stderr everything else.
@@ -22,90 +29,83 @@ func Main(args []string, stdout, stderr io.Writer, parts Parts) int {
 	if told := os.Getenv(startVariable); told != "" {
 		return runChild(told, stdout, stderr, parts)
 	}
-	o, err := parse(args, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 2
-	}
+	// Every signal but the first is swallowed: the end that the first one asks for is bounded.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return drive(ctx, o, stdout, stderr)
-}
-
-func runChild(told string, stdout, stderr io.Writer, parts Parts) int {
-	var s start
-	if err := json.Unmarshal([]byte(told), &s); err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", startVariable, err)
-		return 2
+	o, err := parse(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return exitOK
 	}
-	signal.Ignore(os.Interrupt) // the driver decides when its children end
-	p := newPipe(os.Stdin, stdout)
-	run := runMember
-	if s.Role == "caller" {
-		run = runCaller
+	if err != nil {
+		return refuse(o, err, stdout, stderr)
 	}
-	if err := run(s, p, parts); err != nil {
-		p.send(notice{Error: err.Error()})
-		return 1
-	}
-	return 0
-}
-
-// logger shows errors only: what else the engine has to say is in the live lines and the records.
-func logger(process string) *slog.Logger {
-	handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})
-	return slog.New(handler).With("process", process)
-}
-
-// drive runs the plan, judges the records, prints the outcome and returns the exit code.
-func drive(ctx context.Context, o Options, stdout, stderr io.Writer) int {
 	people := stdout
 	if o.JSON {
 		people = stderr
 	}
 	d, err := newDriver(o, people, stderr)
 	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
+		return refuse(o, err, stdout, stderr)
 	}
 	d.run(ctx)
-	sum := d.judge(ctx.Err() != nil)
-	if o.JSON {
-		line, err := json.Marshal(sum)
-		if err != nil {
-			fmt.Fprintln(stderr, err)
-			return 1
-		}
-		fmt.Fprintf(stdout, "%s\n", line)
-	}
-	printSummary(people, sum)
-	if !sum.OK {
-		return 1
-	}
-	return 0
+	return tell(o, d.judge(), stdout, people)
 }
 
-// judge reads the records and computes the summary from them alone; what kept the driver from
-// running its plan is added as a reason.
-func (d *driver) judge(interrupted bool) *history.Summary {
-	if err := d.rec.Close(); err != nil {
-		d.trouble = append(d.trouble, err.Error())
+// refuse tells why there is no run, also to a program that reads the object.
+func refuse(o Options, why error, stdout, stderr io.Writer) int {
+	fmt.Fprintln(stderr, why)
+	if o.JSON {
+		printJSON(stdout, history.Failed(o.config(), why.Error()))
 	}
-	run, err := history.Read(d.dir)
+	return exitUsage
+}
+
+// tell prints the outcome and returns the exit code.
+func tell(o Options, sum *history.Summary, stdout, people io.Writer) int {
+	printSummary(people, sum)
+	if o.JSON {
+		printJSON(stdout, sum)
+	}
+	if !sum.OK {
+		return exitFailed
+	}
+	return exitOK
+}
+
+func printJSON(out io.Writer, sum *history.Summary) {
+	line, err := json.Marshal(sum)
 	if err != nil {
-		run = &history.Run{Config: d.config()}
-		d.trouble = append(d.trouble, err.Error())
+		line = []byte("{}") // unreachable: a summary holds numbers and texts
 	}
-	sum := history.Check(run, interrupted)
-	sum.Reasons = append(sum.Reasons, d.trouble...)
-	sum.OK = len(sum.Reasons) == 0
-	if d.opts.History == "" {
-		if err := os.RemoveAll(d.dir); err != nil {
-			fmt.Fprintln(d.stderr, err)
-		}
+	fmt.Fprintf(out, "%s\n", line)
+}
+
+// runChild is a child process.
+func runChild(told string, stdout, stderr io.Writer, parts Parts) int {
+	var s start
+	if err := json.Unmarshal([]byte(told), &s); err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", startVariable, err)
+		return exitUsage
 	}
-	return sum
+	signal.Ignore(os.Interrupt) // the driver decides when its children end
+	p, ctx := newPipe(os.Stdin, stdout)
+	run := runMember
+	if s.Role == roleCaller {
+		run = runCaller
+	}
+	err := run(ctx, s, p, parts)
+	if err != nil {
+		p.send(notice{Error: err.Error()})
+	}
+	p.flush()
+	if err != nil {
+		return exitFailed
+	}
+	return exitOK
+}
+
+// logger shows errors only: what else the engine has to say is in the live lines and the records.
+func logger(process string) *slog.Logger {
+	handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})
+	return slog.New(handler).With("process", process)
 }

@@ -55,27 +55,22 @@ func (r *recorder) observer() grain.Observer {
 				members = append(members, string(m.ID))
 			}
 			hash := strconv.FormatUint(t.View.Hash(), 16)
-			r.file.Write(history.Record{Ns: r.file.Now(), Member: r.member(), Event: history.Topology, Hash: hash, Members: members})
+			r.file.Write(history.Record{Ns: r.file.Now(), Member: r.member(), Event: history.Topology, Hash: hash, Members: members, Epoch: t.View.Epoch()})
 			r.pipe.send(notice{Hash: hash, Members: members})
 		},
 		Activated: func(a core.Activation, _ time.Duration) {
 			r.running.Add(1)
-			r.file.Write(r.life(history.Activated, a))
+			r.file.Life(history.Activated, r.member(), a.Identity.String(), a.PID.String(), a.Token.String())
 		},
 		Deactivated: func(a core.Activation, _ core.StopReason) {
 			r.running.Add(-1)
-			r.file.Write(r.life(history.Deactivated, a))
+			r.file.Life(history.Deactivated, r.member(), a.Identity.String(), a.PID.String(), a.Token.String())
 		},
 	}
 }
 
-func (r *recorder) life(event string, a core.Activation) history.Record {
-	return history.Record{Ns: r.file.Now(), Member: r.member(), Event: event, ID: a.Identity.String(),
-		Activation: a.PID.String(), Token: a.Token.String()}
-}
-
 // runMember is the life of a member process: join, serve until told to stop, leave.
-func runMember(s start, p *pipe, parts Parts) error {
+func runMember(ctx context.Context, s start, p *pipe, parts Parts) error {
 	file, err := history.Create(s.Dir, s.Name, true)
 	if err != nil {
 		return err
@@ -97,42 +92,41 @@ func runMember(s start, p *pipe, parts Parts) error {
 	}
 	id := made.Node.ID()
 	rec.id.Store(&id)
-	ctx, cancel := context.WithTimeout(context.Background(), formLimit)
-	defer cancel()
-	if err := made.Node.Start(ctx); err != nil {
-		return fmt.Errorf("start: %w", err)
+	if err := begin(ctx, made.Node); err != nil {
+		return err
 	}
 	p.send(notice{Member: rec.member(), Gossip: made.Provider.Addr()})
 	p.send(notice{Ready: true})
-	rec.serve()
+	rec.serve(ctx)
 	if err := parts.leave(made.Node); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}
 	return file.Close()
 }
 
-// serve tells the number of activations each second, until the order to stop.
-func (r *recorder) serve() {
+// begin starts a node. That it was told to stop meanwhile is no error: the caller stops it in any
+// case.
+func begin(ctx context.Context, node *cluster.Node) error {
+	limited, cancel := context.WithTimeout(ctx, formLimit)
+	defer cancel()
+	if err := node.Start(limited); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	return nil
+}
+
+// serve tells the number of activations each second and when asked, until the order to stop.
+func (r *recorder) serve(ctx context.Context) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for {
 		select {
-		case o := <-r.pipe.orders:
-			if o.Do == doStop {
-				return
-			}
+		case <-ctx.Done():
+			return
 		case <-second.C:
-			running := int(r.running.Load())
-			r.pipe.send(notice{Running: &running})
+		case <-r.pipe.orders: // doCount is the only one for members
 		}
+		running := int(r.running.Load())
+		r.pipe.offer(notice{Running: &running})
 	}
-}
-
-func (p Parts) leave(node *cluster.Node) error {
-	ctx, cancel := context.WithTimeout(context.Background(), processLimit)
-	defer cancel()
-	if p.Leave != nil {
-		return p.Leave(ctx, node)
-	}
-	return node.Stop(ctx)
 }

@@ -12,16 +12,20 @@ import (
 // Parts lets the tests of this program break what it is made of. The zero value is the program as it
 // is.
 type Parts struct {
+	Config func(*wiring.Config)                       // changes what a node is made of
 	Lookup func(core.Lookup) core.Lookup              // stands between the node and its lookup
 	Leave  func(context.Context, *cluster.Node) error // how a member leaves; nil: Node.Stop
-	Call   func(calling) calling                      // stands between the load and the client
+	Call   func(Calling) Calling                      // stands between the load and the client
 }
 
-// calling is one call of one counter.
-type calling func(ctx context.Context, key string, request uint64) (*counterpb.AddReply, error)
+// Calling is one call of one counter.
+type Calling func(ctx context.Context, key string, request uint64) (*counterpb.AddReply, error)
 
 // build makes the node: by the wired injector, or by hand where a test puts itself between.
 func (p Parts) build(c wiring.Config) (wiring.Process, error) {
+	if p.Config != nil {
+		p.Config(&c)
+	}
 	made, err := wiring.MemberlistDisthash(c)
 	if err != nil || p.Lookup == nil {
 		return made, err
@@ -30,4 +34,13 @@ func (p Parts) build(c wiring.Config) (wiring.Process, error) {
 	parts.Lookup = p.Lookup(parts.Lookup)
 	made.Node, err = cluster.New(c.Cluster, parts)
 	return made, err
+}
+
+func (p Parts) leave(node *cluster.Node) error {
+	ctx, cancel := context.WithTimeout(context.Background(), processLimit) // what ended the run must not cut the way out
+	defer cancel()
+	if p.Leave != nil {
+		return p.Leave(ctx, node)
+	}
+	return node.Stop(ctx)
 }

@@ -2,39 +2,76 @@ package app
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
-	"sync"
 )
 
 // pipe is a child's side: orders in, notices out. When the driver is gone, its end of the pipe closes
 // and the process exits at once, so nothing is left running.
 type pipe struct {
-	orders chan order
-
-	mu  sync.Mutex // guards out
-	out *json.Encoder
+	orders  chan order
+	notices chan *notice // nil is the last
+	flushed chan struct{}
 }
 
-func newPipe(in io.Reader, out io.Writer) *pipe {
-	p := &pipe{orders: make(chan order, 16), out: json.NewEncoder(out)}
-	go func() {
-		lines := bufio.NewScanner(in)
-		for lines.Scan() {
-			var o order
-			if json.Unmarshal(lines.Bytes(), &o) == nil {
-				p.orders <- o
-			}
+// enough is how many orders or notices wait at most. The driver does not read while its terminal is
+// held, and a member must not wait for that in its hooks.
+const enough = 1024
+
+// newPipe starts to read orders and to write notices. The context ends with the order to stop.
+func newPipe(in io.Reader, out io.Writer) (*pipe, context.Context) {
+	ctx, stop := context.WithCancel(context.Background()) // the root of this process
+	p := &pipe{orders: make(chan order, enough), notices: make(chan *notice, enough), flushed: make(chan struct{})}
+	go p.read(in, stop)
+	go p.write(out)
+	return p, ctx
+}
+
+func (p *pipe) read(in io.Reader, stop context.CancelFunc) {
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		var o order
+		if json.Unmarshal(lines.Bytes(), &o) != nil {
+			break
 		}
-		os.Exit(1)
-	}()
-	return p
+		if o.Do == doStop {
+			stop()
+			continue
+		}
+		select {
+		case p.orders <- o:
+		default: // nobody takes them; the pipe must be read all the same, to see its end
+		}
+	}
+	os.Exit(1)
 }
 
-// send writes one notice. An error means that the driver is gone, and the reader ends the process.
-func (p *pipe) send(n notice) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_ = p.out.Encode(n)
+func (p *pipe) write(out io.Writer) {
+	defer close(p.flushed)
+	lines := json.NewEncoder(out)
+	for n := range p.notices {
+		if n == nil {
+			return
+		}
+		_ = lines.Encode(n) // fails when the driver is gone, and then the reader ends this process
+	}
+}
+
+// send hands a notice to the writer. It waits only if very many have not been read.
+func (p *pipe) send(n notice) { p.notices <- &n }
+
+// offer is send for what may be left out.
+func (p *pipe) offer(n notice) {
+	select {
+	case p.notices <- &n:
+	default:
+	}
+}
+
+// flush waits until everything that was sent is written. It is the last call.
+func (p *pipe) flush() {
+	p.notices <- nil
+	<-p.flushed
 }

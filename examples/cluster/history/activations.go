@@ -4,60 +4,63 @@ import "slices"
 
 // life is one activation: where and when.
 type life struct {
-	member, activation string
+	member string
 	span
 }
 
-// activations is what the members' records say of activations.
+// activations gathers from the members' records which activations there were.
 type activations struct {
+	ended map[string]int64 // of members, by the driver's records
+	open  map[activation]opened
+	lives map[string][]life // by identity
+
 	count, moved         int
 	overlaps, duplicates int
 	duplicateNames       []string
-	byID                 map[string][]life
 }
 
-// follow pairs the beginnings and ends of activations. The life of an activation whose process was
-// killed or is gone ends with its process.
-func follow(events []Record, t *timeline) *activations {
-	a := &activations{byID: map[string][]life{}}
-	open := map[string]map[string]*life{} // member → activation
-	ids := map[string]map[string]string{}
-	closeLife := func(member, activation string, ns int64) {
-		if l := open[member][activation]; l != nil {
-			l.until = ns
-			id := ids[member][activation]
-			a.byID[id] = append(a.byID[id], *l)
-			delete(open[member], activation)
-		}
-	}
-	for _, e := range events {
-		switch e.Event {
-		case Activated:
-			if open[e.Member] == nil {
-				open[e.Member], ids[e.Member] = map[string]*life{}, map[string]string{}
-			}
-			open[e.Member][e.Activation] = &life{e.Member, e.Activation, span{e.Ns, never}}
-			ids[e.Member][e.Activation] = e.ID
-		case Deactivated:
-			closeLife(e.Member, e.Activation, e.Ns)
-		case Killed, Exited:
-			for activation := range open[e.Member] {
-				closeLife(e.Member, activation, e.Ns)
-			}
-		}
-	}
-	for member, lives := range open {
-		for activation := range lives {
-			closeLife(member, activation, never)
-		}
-	}
-	a.judge(t)
-	return a
+type activation struct{ member, name string }
+
+type opened struct {
+	id   string
+	from int64
 }
 
+func newActivations(ended map[string]int64) *activations {
+	return &activations{ended: ended, open: map[activation]opened{}, lives: map[string][]life{}}
+}
+
+// take is the next record of a member, in the order in which it wrote them.
+func (a *activations) take(r *Record) {
+	key := activation{r.Member, r.Activation}
+	switch r.Event {
+	case Activated:
+		a.open[key] = opened{r.ID, r.Ns}
+	case Deactivated:
+		if o, ok := a.open[key]; ok {
+			a.close(key, o, r.Ns)
+		}
+	}
+}
+
+// close ends a life. One whose process was killed or is gone ends with its process.
+func (a *activations) close(key activation, o opened, ns int64) {
+	delete(a.open, key)
+	if end, over := a.ended[key.member]; over {
+		if ns = min(ns, end); o.from >= end {
+			return // written while the process died
+		}
+	}
+	a.lives[o.id] = append(a.lives[o.id], life{key.member, span{o.from, ns}})
+}
+
+// judge counts, once all records are there: what still runs has no end.
 func (a *activations) judge(t *timeline) {
-	for id, lives := range a.byID {
-		slices.SortFunc(lives, func(x, y life) int { return int(min(max(x.from-y.from, -1), 1)) })
+	for key, o := range a.open {
+		a.close(key, o, never)
+	}
+	for id, lives := range a.lives {
+		slices.SortFunc(lives, func(x, y life) int { return compare(x.from, y.from) })
 		a.count += len(lives)
 		overlap, duplicate := false, false
 		for i := range lives {
@@ -66,12 +69,11 @@ func (a *activations) judge(t *timeline) {
 			}
 			for j := range i {
 				both := span{lives[i].from, min(lives[i].until, lives[j].until, t.loadEnd)}
-				if both.from >= both.until {
-					continue
-				}
-				if t.inAgreement(both) {
+				switch {
+				case both.from >= both.until:
+				case t.inAgreement(both):
 					duplicate = true
-				} else {
+				default:
 					overlap = true
 				}
 			}
@@ -87,17 +89,37 @@ func (a *activations) judge(t *timeline) {
 	slices.Sort(a.duplicateNames)
 }
 
-// settled is when the last activation that had to move for a change ended: the latest end of a life
-// after it and before the next change, or the agreement itself.
-func (a *activations) settled(c change, until int64) int64 {
-	last := c.agreed
-	for _, lives := range a.byID {
-		for i, l := range lives {
-			moved := i+1 < len(lives) && lives[i+1].member != l.member
-			if moved && l.until > last && l.until < until && l.from < c.agreed {
-				last = l.until
+// settled is when, after the members had agreed, no activation was on a member that is not its owner:
+// the latest end of a life on another member than the one where the identity's last life before until
+// was begun. It is agreed itself if nothing had to move, and never if something that had to did not.
+func (a *activations) settled(agreed, until int64) int64 {
+	last := agreed
+	for _, lives := range a.lives {
+		owner := ""
+		for _, l := range lives {
+			if l.from < until {
+				owner = l.member
 			}
+		}
+		for _, l := range lives {
+			if l.from >= until || l.member == owner || l.until <= last {
+				continue
+			}
+			if l.until >= until {
+				return never
+			}
+			last = l.until
 		}
 	}
 	return last
+}
+
+func compare(a, b int64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
 }

@@ -10,35 +10,39 @@ const never = int64(math.MaxInt64)
 // span is a piece of time, from (included) to until (not included).
 type span struct{ from, until int64 }
 
-// change is one planned event of a run: the cluster formed, a member was killed, joined or left.
+// change is one planned event of a run: the cluster formed, a member was killed, joined, left, or was
+// restarted.
 type change struct {
-	kind   string // form, kill, join, leave
+	kind   string // Form, Join, Restart, Killed; Stopping: left and not yet replaced
 	member string
-	ns     int64 // form and join: process started; kill: kill(2) returned; leave: asked to
+	ns     int64 // Form and Join: process started; Killed: kill(2) returned; Restart: asked to leave
+	probed int64 // the identities must answer calls begun after this: ns; Restart: when its replacement was started
 	agreed int64 // when the members agreed on the topology after it; never if they did not
-	last   int64 // detect: when the last survivor's topology was without the victim
+	gone   int64 // when the last of the others' topologies was without the member that was killed or left
 }
 
 // timeline follows which members live and what each believes.
 type timeline struct {
-	live    map[string]bool     // started and neither killed nor gone
-	seen    map[string]string   // last topology hash of each live member
-	listed  map[string][]string // and its members
-	agreed  []span              // when all live members reported one topology that lists just them
-	changes []change
-	loadEnd int64
-	loadBeg int64
-	atEnd   int // live members when the load ended
-	members int // how many form the cluster
+	live        map[string]bool     // started and neither killed nor gone
+	seen        map[string]string   // last topology hash of each live member
+	listed      map[string][]string // and its members
+	agreed      []span              // when all live members reported one topology that lists just them
+	changes     []change
+	members     int              // how many form the cluster
+	ended       map[string]int64 // when each member was killed or its process was gone
+	loadBegin   int64
+	loadEnd     int64
+	interrupted int64
+	finished    bool // the driver came to its last record
+	atEnd       int  // members that agreed when the load ended
 }
 
+// newTimeline reads the events of a run, sorted by time.
 func newTimeline(events []Record, members int) *timeline {
-	t := &timeline{live: map[string]bool{}, seen: map[string]string{}, listed: map[string][]string{}, loadBeg: never, loadEnd: never, members: members}
+	t := &timeline{live: map[string]bool{}, seen: map[string]string{}, listed: map[string][]string{}, ended: map[string]int64{},
+		loadBegin: never, loadEnd: never, interrupted: never, members: members}
 	for _, e := range events {
 		t.step(e)
-	}
-	if n := len(t.agreed); n > 0 && t.agreed[n-1].until == never && t.loadEnd != never {
-		t.agreed[n-1].until = max(t.loadEnd, t.agreed[n-1].from)
 	}
 	return t
 }
@@ -49,47 +53,72 @@ func (t *timeline) step(e Record) {
 		t.live[e.Member] = true
 		t.spawned(e)
 	case Killed:
-		t.gone(e.Member)
-		t.changes = append(t.changes, change{kind: "kill", member: e.Member, ns: e.Ns, agreed: never, last: never})
+		t.end(e)
+		t.begin(Killed, e)
 	case Stopping:
+		t.forget(e.Member)
 		if t.loadEnd == never {
-			t.gone(e.Member)
-			t.changes = append(t.changes, change{kind: "leave", member: e.Member, ns: e.Ns, agreed: never, last: never})
+			t.begin(Stopping, e)
 		}
 	case Exited:
-		t.gone(e.Member)
+		t.end(e)
 	case Topology:
 		if t.live[e.Member] {
 			t.seen[e.Member], t.listed[e.Member] = e.Hash, e.Members
 		}
 	case Load:
-		if e.Phase == "begin" {
-			t.loadBeg = e.Ns
-		} else {
-			t.loadEnd, t.atEnd = e.Ns, len(t.live)
-		}
+		t.load(e)
+	case Interrupted:
+		t.interrupted = min(t.interrupted, e.Ns)
+	case Left:
+		t.finished = true
 	default:
 		return
 	}
 	t.judge(e.Ns)
 }
 
-// spawned opens the first change with the first process of the run; a process that takes the place
-// of one that left belongs to the same change, a restart; any other is a join.
+func (t *timeline) begin(kind string, e Record) {
+	t.changes = append(t.changes, change{kind: kind, member: e.Member, ns: e.Ns, probed: e.Ns, agreed: never, gone: never})
+}
+
+// spawned begins a change with the first process of the run and with one that joins; the others that
+// form the cluster belong to the first, and one in the place of another to the change in which that
+// one left.
 func (t *timeline) spawned(e Record) {
 	n := len(t.changes)
 	switch {
-	case n == 0:
-		t.changes = append(t.changes, change{kind: "form", ns: e.Ns, agreed: never, last: never})
-	case n == 1 && len(t.live) <= t.members:
-	case t.changes[n-1].kind == "leave":
-		t.changes[n-1].kind, t.changes[n-1].agreed = "restart", never
+	case e.Phase == Restart && n > 0 && t.changes[n-1].kind == Stopping:
+		c := &t.changes[n-1]
+		c.kind, c.probed, c.agreed = Restart, e.Ns, never
+	case e.Phase == Form && n > 0:
+	case e.Phase == Form:
+		t.begin(Form, e)
 	default:
-		t.changes = append(t.changes, change{kind: "join", member: e.Member, ns: e.Ns, agreed: never, last: never})
+		t.begin(Join, e)
 	}
 }
 
-func (t *timeline) gone(member string) {
+func (t *timeline) load(e Record) {
+	if e.Phase == Begin {
+		t.loadBegin = e.Ns
+		return
+	}
+	if n := len(t.agreed); n > 0 && t.agreed[n-1].until == never {
+		t.atEnd = len(t.live)
+	}
+	t.loadEnd = e.Ns
+}
+
+// end notes that a member's process does nothing any more.
+func (t *timeline) end(e Record) {
+	t.forget(e.Member)
+	if _, known := t.ended[e.Member]; !known {
+		t.ended[e.Member] = e.Ns
+	}
+}
+
+func (t *timeline) forget(member string) {
 	delete(t.live, member)
 	delete(t.seen, member)
 	delete(t.listed, member)
@@ -110,25 +139,26 @@ func (t *timeline) judge(ns int64) {
 		return
 	}
 	c := &t.changes[len(t.changes)-1]
-	if agree && c.agreed == never && (c.kind != "form" || len(t.live) >= t.members) {
+	if agree && c.agreed == never && (c.kind != Form || len(t.live) >= t.members) {
 		c.agreed = ns
 	}
-	if c.member != "" && c.kind != "join" && c.last == never && !t.anyLists(c.member) {
-		c.last = ns
+	if c.gone == never && (c.kind == Killed || c.kind == Stopping || c.kind == Restart) && !t.anyLists(c.member) {
+		c.gone = ns
 	}
 }
 
+// agree reports whether all live members have reported one topology, which lists just them.
 func (t *timeline) agree() bool {
 	if len(t.live) == 0 {
 		return false
 	}
-	var hash string
+	hash, first := "", true
 	for m := range t.live {
 		h, reported := t.seen[m]
-		if !reported || hash != "" && h != hash || len(t.listed[m]) != len(t.live) {
+		if !reported || !first && h != hash || len(t.listed[m]) != len(t.live) {
 			return false
 		}
-		hash = h
+		hash, first = h, false
 		for _, listed := range t.listed[m] {
 			if !t.live[listed] {
 				return false
@@ -155,4 +185,21 @@ func (t *timeline) inAgreement(s span) bool {
 		}
 	}
 	return false
+}
+
+// changeAt is the index of the change that was the latest at a time; -1 before the first.
+func (t *timeline) changeAt(ns int64) int {
+	i := len(t.changes) - 1
+	for i >= 0 && t.changes[i].ns > ns {
+		i--
+	}
+	return i
+}
+
+// until is when change i ends: with the next one, or with the load.
+func (t *timeline) until(i int) int64 {
+	if i+1 < len(t.changes) {
+		return t.changes[i+1].ns
+	}
+	return t.loadEnd
 }

@@ -23,11 +23,12 @@ type Writer struct {
 	at   time.Time
 }
 
-// Create opens the file name.jsonl below dir. With eachLine every line is handed to the kernel at
+// Create makes the file name.jsonl below dir; that it exists is an error, since the records of two
+// runs cannot be told apart. With eachLine every line is handed to the kernel at
 // once and survives a SIGKILL of its process, as the records of members must; else the lines of hot
 // events are buffered until Flush or Close.
 func Create(dir, name string, eachLine bool) (*Writer, error) {
-	f, err := os.OpenFile(filepath.Join(dir, name+".jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(filepath.Join(dir, name+".jsonl"), os.O_CREATE|os.O_EXCL|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
@@ -64,6 +65,17 @@ func (w *Writer) Handle(member string, request uint64, id, activation string) {
 	b = appendNumber(b, "request", int64(request))
 	b = appendText(b, "id", id)
 	b = appendText(b, "activation", activation)
+	w.end(b)
+}
+
+// Life appends the beginning or the end of an activation, event says which.
+func (w *Writer) Life(event, member, id, activation, token string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b := w.begin(w.Now(), member, event)
+	b = appendText(b, "id", id)
+	b = appendText(b, "activation", activation)
+	b = appendText(b, "token", token)
 	w.end(b)
 }
 

@@ -1,0 +1,107 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/granary-go/granary/examples/cluster/history"
+)
+
+// How long each step of the end may take once the user has asked for it: 9 s in all. Without that,
+// calls have the time that they were given, and processes processLimit.
+const (
+	hurriedPause  = 3 * time.Second
+	cancelLimit   = time.Second
+	hurriedLeave  = 5 * time.Second
+	pauseOverhead = 2 * time.Second // for calls that end at their very deadline to be written
+)
+
+// end ends the load and every process, and records how many would not. It goes on when the user
+// interrupts, only faster.
+func (d *driver) end(ctx context.Context) {
+	d.ending = true
+	d.interrupted(ctx)
+	d.record(history.Load, nil, history.Record{Phase: history.End})
+	d.endLoad(ctx)
+	left := d.endProcesses(ctx)
+	d.interrupted(ctx)
+	d.record(history.Left, nil, history.Record{Count: left})
+}
+
+// interrupted records, once, that the user has ended the run.
+func (d *driver) interrupted(ctx context.Context) {
+	if ctx.Err() != nil && !d.cut {
+		d.cut = true
+		d.record(history.Interrupted, nil, history.Record{})
+		d.say("interrupted")
+	}
+}
+
+// endLoad waits for the outstanding calls; those that take too long for the user are cancelled.
+func (d *driver) endLoad(ctx context.Context) {
+	if d.caller == nil {
+		return
+	}
+	d.caller.tell(order{Do: doPause})
+	idle := func() bool { return d.paused || d.caller.gone }
+	err := d.finish(ctx, d.opts.Timeout+pauseOverhead, hurriedPause, "the calls to end", idle)
+	if err == nil {
+		return
+	}
+	if ctx.Err() == nil {
+		d.troubled(err)
+	}
+	d.caller.tell(order{Do: doCancel})
+	if err := d.finish(ctx, cancelLimit, cancelLimit, "the calls to end after they were cancelled", idle); err != nil {
+		d.troubled(err)
+	}
+}
+
+// endProcesses asks all to end, kills those that do not, and tells how many that were.
+func (d *driver) endProcesses(ctx context.Context) (left int) {
+	d.say("ending %d processes", d.running())
+	for _, m := range d.members {
+		m.leaving = true
+		if m.id != "" {
+			d.record(history.Stopping, m, history.Record{})
+		}
+	}
+	for _, c := range d.all {
+		c.tell(order{Do: doStop})
+	}
+	if err := d.finish(ctx, processLimit, hurriedLeave, "the processes to end", func() bool { return d.running() == 0 }); err != nil {
+		left = d.running()
+		for _, c := range d.all {
+			if !c.gone {
+				d.say("%s does not end, and is killed", c.name)
+				_ = c.kill() // it may end by itself this moment
+			}
+		}
+	}
+	for d.running() > 0 {
+		d.take(<-d.events)
+	}
+	close(d.done)
+	return left
+}
+
+// finish is wait with a limit of its own for a user who has no patience any more.
+func (d *driver) finish(ctx context.Context, limit, hurried time.Duration, what string, holds func() bool) error {
+	began := time.Now()
+	err := d.wait(ctx, limit, what, holds)
+	if err != nil && ctx.Err() != nil {
+		left := min(hurried, limit-time.Since(began))
+		err = d.wait(context.WithoutCancel(ctx), left, what, holds)
+	}
+	return err
+}
+
+func (d *driver) running() int {
+	n := 0
+	for _, c := range d.all {
+		if !c.gone {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,249 @@
+package history
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// lateNs is how long after its deadline a call may end.
+const lateNs = 250_000_000
+
+// Judge computes the summary of the run whose records are in dir, from them alone. An error means
+// that there is nothing to judge: no records, none of a driver, or one that cannot be read.
+func Judge(dir string) (*Summary, error) { return judgeSource(folder(dir)) }
+
+func judgeSource(src source) (*Summary, error) {
+	var events []Record
+	config := Config{}
+	err := src.each(rare, func(r *Record) {
+		if r.Config != nil {
+			config = *r.Config
+		}
+		events = append(events, *r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if config == (Config{}) {
+		return nil, fmt.Errorf("history: no config among the records: no driver has begun a run")
+	}
+	slices.SortStableFunc(events, func(a, b Record) int { return compare(a.Ns, b.Ns) })
+	t := newTimeline(events, config.Members)
+	j := &judge{config: config, events: events, time: t, sum: newSummary(config), requests: requests{},
+		lives: newActivations(t.ended), ids: map[string]int{}, first: make([][]int64, len(t.changes))}
+	if err := src.each(frequent, j.take); err != nil {
+		return nil, err
+	}
+	j.verdict()
+	return j.sum, nil
+}
+
+// frequent are the events of which there are many: they are read as a stream.
+func frequent(event string) bool {
+	switch event {
+	case Called, Handled, Activated, Deactivated:
+		return true
+	}
+	return false
+}
+
+func rare(event string) bool { return !frequent(event) }
+
+// judge fills the summary, one method a subject.
+type judge struct {
+	config Config
+	events []Record // the rare ones, by time
+	time   *timeline
+	sum    *Summary
+
+	requests requests
+	lives    *activations
+	latency  latencies
+	failures []span         // the failed calls
+	ids      map[string]int // identities that were called, by index
+	first    [][]int64      // by change and identity: the end of the first answered call after it
+	last     int64          // end of the last call
+}
+
+func (j *judge) failf(format string, args ...any) {
+	j.sum.Reasons = append(j.sum.Reasons, fmt.Sprintf(format, args...))
+}
+
+// take is one of the frequent records.
+func (j *judge) take(r *Record) {
+	switch r.Event {
+	case Called:
+		j.call(r)
+	case Handled:
+		if j.requests.set(r.Request, ran) {
+			j.requests.set(r.Request, ranAgain)
+		}
+	default:
+		j.lives.take(r)
+	}
+}
+
+func (j *judge) call(r *Record) {
+	s := j.sum
+	s.Calls++
+	j.last = max(j.last, r.End)
+	limit := int64(j.config.TimeoutSeconds*1e9) + lateNs
+	if r.End-r.Start > limit || r.Outcome == Unended {
+		s.Late++
+	}
+	if r.Outcome == OK {
+		s.Replied++
+		j.answered(r)
+		return
+	}
+	s.Failed++
+	j.failures = append(j.failures, span{r.Start, r.End})
+	switch r.Delivery {
+	case undelivered:
+		s.FailedNotDelivered++
+		j.requests.set(r.Request, refused)
+	case delivered:
+		s.FailedDelivered++
+	default:
+		s.FailedUnknown++
+	}
+	if r.Outcome == Untyped || r.Outcome == "" {
+		s.Untyped++
+	}
+}
+
+func (j *judge) answered(r *Record) {
+	j.requests.set(r.Request, answered)
+	if r.Start >= j.time.loadBegin && r.Start < j.time.loadEnd {
+		j.latency.add(r.End - r.Start)
+	}
+	i := j.time.changeAt(r.Start)
+	if i < 0 || r.Start < j.time.changes[i].probed {
+		return
+	}
+	id, known := j.ids[r.ID]
+	if !known {
+		id = len(j.ids)
+		j.ids[r.ID] = id
+	}
+	for len(j.first[i]) <= id {
+		j.first[i] = append(j.first[i], never)
+	}
+	j.first[i][id] = min(j.first[i][id], r.End)
+}
+
+// verdict judges what was gathered.
+func (j *judge) verdict() {
+	j.sum.Interrupted = j.time.interrupted != never
+	j.lives.judge(j.time)
+	j.processes()
+	j.calls()
+	j.executions()
+	j.activations()
+	j.changes()
+	j.end()
+	j.rates()
+	for _, e := range j.events {
+		if e.Event == Trouble {
+			j.failf("%s", e.Text)
+		}
+	}
+	j.sum.OK = len(j.sum.Reasons) == 0
+}
+
+func (j *judge) processes() {
+	asked := map[string]bool{}
+	for _, e := range j.events {
+		switch e.Event {
+		case Killed, Stopping:
+			asked[e.Member] = true
+		case Exited:
+			if !asked[e.Member] {
+				j.failf("member %s ended, and nobody had asked it to", e.Member)
+			}
+		case Left:
+			j.sum.ProcessesLeft = e.Count
+		}
+	}
+	if j.sum.ProcessesLeft > 0 {
+		j.failf("%d processes were still running at the end", j.sum.ProcessesLeft)
+	}
+	if !j.time.finished {
+		j.failf("the records of the driver stop before the run has ended")
+	}
+}
+
+func (j *judge) calls() {
+	s := j.sum
+	if s.Calls == 0 && !s.Interrupted {
+		j.failf("no call was made")
+	}
+	if s.Untyped > 0 {
+		j.failf("%d calls failed with an untyped error", s.Untyped)
+	}
+	if s.Late > 0 {
+		j.failf("%d calls ended later than 250 ms after their deadline, or never", s.Late)
+	}
+	if j.config.Kill {
+		return
+	}
+	if n := j.failedWithin(0, never); n > 0 {
+		j.failf("%d calls failed, and nobody was to be killed", n)
+	}
+}
+
+// failedWithin counts the failed calls that were begun in a piece of time and had failed before the
+// user ended the run: with that, calls are cancelled.
+func (j *judge) failedWithin(from, until int64) int {
+	n := 0
+	for _, f := range j.failures {
+		if f.from > from && f.from < until && f.until <= j.time.interrupted {
+			n++
+		}
+	}
+	return n
+}
+
+func (j *judge) executions() {
+	s := j.sum
+	s.ExecutedTwice = j.requests.count(func(_, ranAgain, _, _ uint64) uint64 { return ranAgain })
+	s.AnsweredNotRun = j.requests.count(func(ran, _, answered, _ uint64) uint64 { return answered &^ ran })
+	s.RefusedButRun = j.requests.count(func(ran, _, _, refused uint64) uint64 { return refused & ran })
+	if s.ExecutedTwice > 0 {
+		j.failf("%d requests were run more than once", s.ExecutedTwice)
+	}
+	if s.AnsweredNotRun > 0 {
+		j.failf("%d calls were answered that no member has run", s.AnsweredNotRun)
+	}
+	if s.RefusedButRun > 0 {
+		j.failf("%d requests were run, and their callers were told that they had not been", s.RefusedButRun)
+	}
+}
+
+func (j *judge) activations() {
+	s := j.sum
+	s.Activations, s.Moved = j.lives.count, j.lives.moved
+	s.Overlaps, s.DuplicateActivations = j.lives.overlaps, j.lives.duplicates
+	if names := j.lives.duplicateNames; len(names) > 0 {
+		j.failf("%d identities had two activations alive at once after the members agreed: %s", len(names), strings.Join(names[:min(3, len(names))], ", "))
+	}
+}
+
+func (j *judge) rates() {
+	s, t := j.sum, j.time
+	if t.loadBegin == never {
+		return
+	}
+	end := t.loadEnd
+	if end == never {
+		end = max(j.last, t.loadBegin)
+	}
+	s.LoadSeconds = float64(end-t.loadBegin) / 1e9
+	if j.latency.n == 0 || s.LoadSeconds <= 0 {
+		return
+	}
+	l := &j.latency
+	s.CallsPerSecond = float64(l.n) / s.LoadSeconds
+	s.P50Micros, s.P99Micros, s.P999Micros, s.MaxMicros = l.micros(0.5), l.micros(0.99), l.micros(0.999), float64(l.most)/1e3
+}
