@@ -30,4 +30,10 @@
 // The packages providertest, lookuptest, storetest and strategytest hold the public suites that
 // every implementation runs; core/memory is the twin of each contract within one process, and runs
 // them too.
+//
+// # Helpers
+//
+// Package viewedit is the arithmetic of view records that every ViewStore needs, rendezvous the hash
+// by which members agree, strategy the choices among hosts, leaktest the check for goroutines left
+// behind, failpoint the places where a test may interfere.
 package core
