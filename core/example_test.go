@@ -86,7 +86,10 @@ type tiny struct {
 	last  core.Revision
 }
 
-func (s *tiny) Get(_ context.Context, k core.Key) (core.Item, error) {
+func (s *tiny) Get(ctx context.Context, k core.Key) (core.Item, error) {
+	if ctx.Err() != nil {
+		return core.Item{}, ctx.Err()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	it, ok := s.items[k]
@@ -130,7 +133,10 @@ func (s *tiny) List(ctx context.Context, group string) iter.Seq2[core.Item, erro
 		s.mu.Unlock()
 		for _, k := range keys {
 			it, err := s.Get(ctx, k)
-			if !errors.Is(err, core.ErrNotFound) && !yield(it, err) {
+			if errors.Is(err, core.ErrNotFound) {
+				continue // deleted meanwhile
+			}
+			if !yield(it, err) || err != nil {
 				return
 			}
 		}
