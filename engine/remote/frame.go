@@ -115,12 +115,6 @@ func (t *table) add(name string) int32 {
 	return i
 }
 
-func (t *table) remove(name string) {
-	delete(t.index, name)
-	t.last = ""
-	t.num = t.index[""]
-}
-
 func (t *table) clear() {
 	clear(t.index)
 	t.last, t.num = "", 0

@@ -86,7 +86,12 @@ func (s *grpcListener) receive(_ any, ss grpc.ServerStream) error {
 	s.mu.Lock()
 	accept := s.accept
 	s.mu.Unlock()
-	return statusOf(accept(l))
+	reason := accept(l)
+	if errors.Is(reason, errFlooded) {
+		// A status would wait behind what the peer does not read.
+		_ = info.guard.Close() // its end is the aim
+	}
+	return statusOf(reason)
 }
 
 // serverCreds makes TLS, or checks for its absence, on the side that accepts.
