@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,14 +54,15 @@ type flawed struct {
 	addresses *[]string       // of all that joined in the check
 	env       core.Env
 	self      core.Member
-	asked     int
+	asked     atomic.Int64 // calls of Promises
+	renewed   atomic.Bool
 	left      bool
 }
 
 func (f *flawed) Promises() core.Promises {
-	f.asked++
+	asked := f.asked.Add(1)
 	p := f.Provider.Promises()
-	p.Compat = f.defect == "promises change" && f.asked%2 == 0
+	p.Compat = f.defect == "promises change" && asked%2 == 0
 	return p
 }
 
@@ -190,10 +192,9 @@ func (f *flawed) Refresh() {
 }
 
 func (f *flawed) RenewLease(ctx context.Context) error {
-	if f.defect == "renewals are lost" && f.asked > 1 {
+	if f.renewed.Swap(true) && f.defect == "renewals are lost" {
 		return nil
 	}
-	f.asked += 2
 	err := f.Provider.RenewLease(ctx)
 	if (f.defect == "renewal after eviction" || f.defect == "renewal after it lapsed") && errors.Is(err, core.ErrEvicted) {
 		return nil
