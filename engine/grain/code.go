@@ -64,6 +64,14 @@ func (c Code) Reason() string {
 	return codeNames[Unknown].reason
 }
 
+// orUnknown is c, or Unknown for what no failure may have: OK, and codes outside of the set.
+func (c Code) orUnknown() Code {
+	if c == OK || int(c) >= len(codeNames) {
+		return Unknown
+	}
+	return c
+}
+
 // CodeFromReason finds the code of a reason. False: it is a reason of an application's own, whose
 // code is Unknown.
 func CodeFromReason(reason string) (Code, bool) {

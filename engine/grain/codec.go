@@ -23,6 +23,20 @@ const maxDepth = 64
 // within one process. It is not modified.
 type JSON []byte
 
+// MarshalJSON is j itself; null if it is empty.
+func (j JSON) MarshalJSON() ([]byte, error) {
+	if len(j) == 0 {
+		return []byte("null"), nil
+	}
+	return j, nil
+}
+
+// UnmarshalJSON keeps a copy of data.
+func (j *JSON) UnmarshalJSON(data []byte) error {
+	*j = append((*j)[:0], data...)
+	return nil
+}
+
 // PrepareArg is arg as it is sent to a grain of this process: messages and scalars as they are,
 // everything else as JSON, taken now, so that later changes by the caller are not seen. The error is
 // of code InvalidArgument. The engine calls it once a call, after its interceptors.

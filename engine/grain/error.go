@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"strings"
 	"time"
 
 	"github.com/granary-go/granary/core"
@@ -20,8 +20,8 @@ import (
 // holds for every error of that code.
 type Error struct {
 	Code    Code
-	Message string            // for people
-	Details map[string]string // for programs; keys beginning with "granary." are reserved
+	Message string            // for people; a caller gets up to 4 KiB of it
+	Details map[string]string // for programs, up to 60 KiB; keys beginning with "granary." are reserved
 	// Reason is the application's own name of the failure, such as "CART_FULL"; empty: Code is all
 	// there is to say. Generated code makes constructors and predicates of an enum ErrorReason.
 	Reason string
@@ -50,6 +50,9 @@ func NewReason(reason, format string, args ...any) *Error {
 
 // Error is the code, the reason if there is one, and the message.
 func (e *Error) Error() string {
+	if e == nil {
+		return "a nil *grain.Error"
+	}
 	text := e.Code.String()
 	if e.Reason != "" {
 		text = e.Reason
@@ -63,8 +66,8 @@ func (e *Error) Error() string {
 // Is makes errors.Is compare by reason, or by code if the target has no reason.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
-	if !ok {
-		return false
+	if !ok || e == nil || t == nil {
+		return ok && e == t
 	}
 	if t.Reason != "" {
 		return t.Reason == e.Reason
@@ -74,33 +77,40 @@ func (e *Error) Is(target error) bool {
 
 // Unwrap is the sentinel that the error carries: one of core's, context.Canceled or
 // context.DeadlineExceeded; nil if there is none.
-func (e *Error) Unwrap() error { return e.cause }
+func (e *Error) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.cause
+}
+
+// find is the *Error in err's chain. A nil one, which a handler may return by mistake, says nothing.
+func find(err error) (*Error, bool) {
+	e, ok := errors.AsType[*Error](err)
+	return e, ok && e != nil
+}
 
 // ErrorOf reduces what a handler returned to what its caller may see: the *Error in its chain with
 // the text of the whole chain, else the code of the sentinel that it wraps, else Unknown with its
-// text. Nil stays nil. The engine calls it for local and remote calls alike.
+// text. What cannot cross the wire is cut or put right, so that a local caller sees the same: texts
+// are UTF-8 and bounded, reserved details go, a code outside of the set is Unknown. Nil stays nil.
+// The engine calls it for local and remote calls alike.
 func ErrorOf(err error) *Error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := err.(*Error); ok { //nolint:errorlint // the chain is looked at below
-		return e.local()
+	if e, ok := err.(*Error); ok && e != nil { //nolint:errorlint // the chain is looked at below
+		return e.portable()
 	}
 	out := &Error{Code: CodeOf(err), Message: err.Error(), cause: causeOf(err)}
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := find(err); ok {
 		out.Reason, out.Details = e.Reason, e.Details
+		// The code stands before the message anyway: a second time would say nothing.
+		if before, found := strings.CutSuffix(out.Message, e.Error()); found && (before == "" || e.Message != "") {
+			out.Message = before + e.Message
+		}
 	}
-	return out
-}
-
-// local is e as this handler's own answer; a copy only if it came from another member.
-func (e *Error) local() *Error {
-	if !e.remote {
-		return e
-	}
-	own := *e
-	own.remote = false
-	return &own
+	return out.portable()
 }
 
 // PanicError is what the caller of a method that panicked gets: Internal, the value's text cut at
@@ -110,7 +120,7 @@ func PanicError(value any) *Error {
 	if len(text) > 256 {
 		text = text[:256] + "…"
 	}
-	return &Error{Code: Internal, Message: "the method panicked: " + text}
+	return &Error{Code: Internal, Message: "the method panicked: " + strings.ToValidUTF8(text, replacement)}
 }
 
 // CodeOf is the code of err: that of the *Error in its chain, else that of the sentinel of core or
@@ -119,8 +129,8 @@ func CodeOf(err error) Code {
 	if err == nil {
 		return OK
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e.Code
+	if e, ok := find(err); ok {
+		return e.Code.orUnknown()
 	}
 	for _, s := range sentinels {
 		if errors.Is(err, s.err) {
@@ -136,7 +146,7 @@ func ReasonOf(err error) string {
 	if err == nil {
 		return ""
 	}
-	if e, ok := errors.AsType[*Error](err); ok && e.Reason != "" {
+	if e, ok := find(err); ok && e.Reason != "" {
 		return e.Reason
 	}
 	return CodeOf(err).Reason()
@@ -144,7 +154,7 @@ func ReasonOf(err error) string {
 
 // IsRemote reports whether err is the answer of a handler on another member.
 func IsRemote(err error) bool {
-	e, ok := errors.AsType[*Error](err)
+	e, ok := find(err)
 	return ok && e.remote
 }
 
@@ -213,58 +223,4 @@ func withRetry(cause error, after time.Duration) error {
 		cause = errLater
 	}
 	return core.Retry(cause, after)
-}
-
-// WireError is an Error as it crosses the wire: the fields of Proto.Actor's GrainErrorResponse, and
-// Granary's own beside them.
-type WireError struct {
-	Reason     string            // the own reason, else the name of the code
-	Message    string            // for people
-	Metadata   map[string]string // the details
-	Sentinel   string            // name of the sentinel; empty: none
-	RetryAfter time.Duration     // 0: not said
-}
-
-// codeKey is the detail that carries the code of an error with a reason of its own, since the reason
-// has taken the code's place.
-const codeKey = "granary.code"
-
-// Wire is e as it crosses the wire.
-func (e *Error) Wire() WireError {
-	w := WireError{Reason: e.Reason, Message: e.Message, Metadata: e.Details, Sentinel: SentinelName(e.cause)}
-	w.RetryAfter, _ = core.RetryAfter(e)
-	switch {
-	case w.Reason == "":
-		w.Reason = e.Code.Reason()
-	case e.Code != Unknown:
-		w.Metadata = maps.Clone(e.Details)
-		if w.Metadata == nil {
-			w.Metadata = make(map[string]string, 1)
-		}
-		w.Metadata[codeKey] = e.Code.Reason()
-	}
-	return w
-}
-
-// FromWire is the Error that w describes, as the answer of a handler on another member. It keeps
-// w.Metadata.
-func FromWire(w WireError) *Error {
-	code, known := CodeFromReason(w.Reason)
-	e := &Error{Code: code, Message: w.Message, Details: w.Metadata, remote: true, cause: SentinelByName(w.Sentinel)}
-	if !known {
-		e.Reason = w.Reason
-	}
-	if text, ok := w.Metadata[codeKey]; ok {
-		if c, ok := CodeFromReason(text); ok && !known {
-			e.Code = c
-		}
-		delete(e.Details, codeKey)
-		if len(e.Details) == 0 {
-			e.Details = nil
-		}
-	}
-	if w.RetryAfter > 0 {
-		e.cause = withRetry(e.cause, w.RetryAfter)
-	}
-	return e
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/grain"
@@ -66,6 +67,15 @@ func TestErrorsLocalAndRemoteAreTheSame(t *testing.T) {
 		"retry after":       {err: core.Retry(core.ErrBusy, 3*time.Second), code: grain.Unavailable, reason: "UNAVAILABLE", is: []error{core.ErrBusy}, retry: 3 * time.Second},
 		"retry of no other": {err: core.Retry(io.EOF, time.Second), code: grain.Unknown, reason: "UNKNOWN", retry: time.Second},
 		"own ctx error":     {err: fmt.Errorf("query: %w", context.DeadlineExceeded), code: grain.DeadlineExceeded, reason: "DEADLINE_EXCEEDED", is: []error{context.DeadlineExceeded}},
+		"code OK":           {err: &grain.Error{Message: "m"}, code: grain.Unknown, reason: "UNKNOWN", not: []error{&grain.Error{Code: grain.OK}}},
+		"code 99":           {err: &grain.Error{Code: 99, Message: "m"}, code: grain.Unknown, reason: "UNKNOWN"},
+		"reason over code":  {err: &grain.Error{Code: grain.Internal, Reason: "NOT_FOUND"}, code: grain.NotFound, reason: "NOT_FOUND", not: []error{&grain.Error{Code: grain.Internal}}},
+		"reserved details":  {err: &grain.Error{Code: grain.Internal, Reason: "X", Details: map[string]string{"granary.code": "ABORTED", "granary.engine": "error", "a": "b"}}, code: grain.Internal, reason: "X"},
+		"not UTF-8":         {err: &grain.Error{Code: grain.Internal, Message: "a\xff", Reason: "R\xff", Details: map[string]string{"\xff": "\xff"}}, code: grain.Internal, reason: "R\ufffd"},
+		"long":              {err: &grain.Error{Code: grain.Internal, Message: strings.Repeat("ä", 1<<20), Reason: strings.Repeat("R", 300)}, code: grain.Internal, reason: strings.Repeat("R", 256)},
+		"large details":     {err: &grain.Error{Code: grain.Internal, Reason: "X", Details: map[string]string{"a": strings.Repeat("x", 61<<10)}}, code: grain.Internal, reason: "X"},
+		"a nil *Error":      {err: (*grain.Error)(nil), code: grain.Unknown, reason: "UNKNOWN", not: []error{&grain.Error{Code: grain.Internal}, io.EOF}},
+		"another's answer":  {err: core.WithDelivery(grain.FromWire(grain.WireError{Reason: "NOT_FOUND", Message: "m"}), core.Delivered), code: grain.NotFound, reason: "NOT_FOUND"},
 		"inner delivery":    {err: core.WithDelivery(core.ErrNotOwner, core.Undelivered), code: grain.Unavailable, reason: "UNAVAILABLE", is: []error{core.ErrNotOwner}},
 	}
 	for s, code := range sentinels {
@@ -115,7 +125,7 @@ func TestErrorsLocalAndRemoteAreTheSame(t *testing.T) {
 				}
 			}
 			l, r := as(t, local), as(t, remote)
-			if l.Error() != r.Error() || l.Message != r.Message || !reflect.DeepEqual(l.Details, r.Details) {
+			if l.Error() != r.Error() || l.Message != r.Message || l.Code != r.Code || l.Reason != r.Reason || !reflect.DeepEqual(l.Details, r.Details) {
 				t.Errorf("local %#v\nremote %#v", l, r)
 			}
 		})
@@ -141,8 +151,40 @@ func TestErrorText(t *testing.T) {
 			t.Errorf("%q, want %q", err, want)
 		}
 	}
-	if got := fail(t, io.EOF, true).Error(); got != "unknown: EOF" {
-		t.Errorf("plain error: %q", got)
+	inner := core.WithDelivery(&grain.Error{Code: grain.NotFound, Message: "no cart"}, core.Delivered)
+	for want, err := range map[string]error{
+		"unknown: EOF":                 io.EOF,
+		"not found: no cart":           inner, // passed on from another grain
+		"not found: adding: no cart":   fmt.Errorf("adding: %w", inner),
+		"not found: adding: not found": fmt.Errorf("adding: %w", &grain.Error{Code: grain.NotFound}),
+		"unknown: a nil *grain.Error":  (*grain.Error)(nil),
+	} {
+		if got := fail(t, err, true).Error(); got != want {
+			t.Errorf("%v became %q, want %q", err, got, want)
+		}
+	}
+}
+
+// What crosses the wire is bounded and UTF-8 at the bounds, one below and one above.
+func TestErrorBounds(t *testing.T) {
+	for _, n := range []int{4095, 4096, 4097} {
+		e := grain.ErrorOf(&grain.Error{Code: grain.Internal, Message: strings.Repeat("x", n)})
+		if len(e.Message) != min(n, 4096) {
+			t.Errorf("a message of %d bytes became %d", n, len(e.Message))
+		}
+		e = grain.ErrorOf(&grain.Error{Code: grain.Internal, Message: strings.Repeat("x", n-2) + "€"})
+		if !utf8.ValidString(e.Message) || len(e.Message) > 4096 || strings.HasSuffix(e.Message, "€") != (n == 4095) {
+			t.Errorf("a message that ends in the middle of a rune at %d: %d bytes, %q", n, len(e.Message), e.Message[len(e.Message)-3:])
+		}
+	}
+	if e := grain.ErrorOf(errors.New(strings.Repeat("\xff\xfea", 2000))); len(e.Message) > 4096 || !utf8.ValidString(e.Message) {
+		t.Errorf("%d bytes", len(e.Message))
+	}
+	for _, n := range []int{60<<10 - 1, 60 << 10, 60<<10 + 1} {
+		e := grain.ErrorOf(&grain.Error{Code: grain.Internal, Details: map[string]string{"a": strings.Repeat("x", n-1)}})
+		if _, kept := e.Details["a"]; kept != (n <= 60<<10) || len(e.Details) != 1 {
+			t.Errorf("details of %d bytes: kept %v", n, kept)
+		}
 	}
 }
 
@@ -167,6 +209,7 @@ func TestFromWireOfStrangers(t *testing.T) {
 		"INVALID_ARGUMENT": {Code: grain.InvalidArgument},
 		"CART_FULL":        {Code: grain.Unknown, Reason: "CART_FULL"},
 		"":                 {Code: grain.Unknown},
+		"OK":               {Code: grain.Unknown},
 		"not_found":        {Code: grain.Unknown, Reason: "not_found"},
 	} {
 		e := grain.FromWire(grain.WireError{Reason: reason, Sentinel: "no such sentinel", Metadata: map[string]string{"granary.code": "bogus"}})
@@ -196,6 +239,9 @@ func TestPanicError(t *testing.T) {
 	if e.Code != grain.Internal || len(e.Message) > 300 {
 		t.Errorf("%v, %d bytes", e.Code, len(e.Message))
 	}
+	if e := grain.PanicError(strings.Repeat("x", 255) + "€"); !utf8.ValidString(e.Message) {
+		t.Errorf("%q", e.Message)
+	}
 	if got := grain.PanicError(io.EOF).Error(); got != "internal: the method panicked: EOF" {
 		t.Errorf("%q", got)
 	}
@@ -204,6 +250,10 @@ func TestPanicError(t *testing.T) {
 func TestNoError(t *testing.T) {
 	if grain.ErrorOf(nil) != nil || grain.CodeOf(nil) != grain.OK || grain.ReasonOf(nil) != "" || grain.IsRemote(nil) || grain.SentinelName(nil) != "" {
 		t.Error("nil is taken for an error")
+	}
+	var none *grain.Error
+	if grain.CodeOf(none) != grain.Unknown || grain.ReasonOf(none) != "UNKNOWN" || grain.IsRemote(none) || none.Unwrap() != nil || !errors.Is(none, none) || errors.Is(none, io.EOF) {
+		t.Error("a nil *Error is taken for one that says something")
 	}
 	for s := range sentinels {
 		if back := grain.SentinelByName(grain.SentinelName(s)); back != s {

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/granary-go/granary/core"
 )
@@ -59,6 +62,11 @@ func NewKind[G any](name string, factory func(Self) (G, error), methods []Method
 	return Kind{Name: name, impl: impl}
 }
 
+// maxMethodName is the longest name of a method, in bytes.
+const maxMethodName = 128
+
+func notPrinted(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+
 // Check tells everything that is wrong with k; nil if nothing is. The errors wrap core.ErrInvalid.
 func (k *Kind) Check() error {
 	var errs []error
@@ -85,6 +93,8 @@ func (k *Kind) Check() error {
 		switch m := &k.impl.methods[i]; {
 		case m.Name == "":
 			wrong("method %d has no name", i)
+		case len(m.Name) > maxMethodName || strings.ContainsFunc(m.Name, notPrinted):
+			wrong("method %d is named %.80q, want up to %d bytes that can be printed", i, m.Name, maxMethodName)
 		case k.impl.byName[m.Name] != i:
 			wrong("two methods named %q", m.Name)
 		case m.Index != i:

@@ -25,6 +25,9 @@ func TestKindCheck(t *testing.T) {
 		"no factory":      {grain.KindOf[*plain]("Plain", nil, text), []string{"the factory is nil"}},
 		"same name twice": {grain.KindOf("Plain", func(grain.Self) (*plain, error) { return nil, nil }, text, text), []string{`two methods named "Text"`}},
 		"no name":         {grain.KindOf("Plain", func(grain.Self) (*plain, error) { return nil, nil }, grain.Method("", (*plain).Text)), []string{"method 0 has no name"}},
+		"names that are no text": {grain.KindOf("Plain", func(grain.Self) (*plain, error) { return nil, nil },
+			grain.Method("a\xff", (*plain).Text), grain.Method("a\nb", (*plain).Text), grain.Method(strings.Repeat("m", 129), (*plain).Text), grain.Method(strings.Repeat("m", 128), (*plain).Text)),
+			[]string{`method 0 is named "a\xff"`, `method 1 is named "a\nb"`, "method 2 is named"}},
 		"limits": {func() grain.Kind {
 			k := good()
 			k.Mailbox, k.MaxActivations, k.MaxNewRate, k.Level = -1, -2, -3, 4
@@ -42,6 +45,9 @@ func TestKindCheck(t *testing.T) {
 		}
 		if !errors.Is(err, core.ErrInvalid) {
 			t.Errorf("%s: %v is not ErrInvalid", name, err)
+		}
+		if n := strings.Count(err.Error(), "is named"); name == "names that are no text" && n != 3 {
+			t.Errorf("%s: %d complaints: %v", name, n, err)
 		}
 		for _, part := range row.want {
 			if err == nil || !strings.Contains(err.Error(), part) {

@@ -36,6 +36,12 @@ func (p *plain) Number(_ context.Context, n int64) (float64, error)  { return fl
 func (p *plain) Any(_ context.Context, v any) (any, error)           { return v, nil }
 func (p *plain) Float(_ context.Context, f float64) (float64, error) { return f, nil }
 func (p *plain) NaN(context.Context, string) (float64, error)        { return math.NaN(), nil }
+func (p *plain) Raw(_ context.Context, j grain.JSON) (grain.JSON, error) {
+	if len(j) == 0 {
+		return nil, errors.New("no JSON")
+	}
+	return j, nil
+}
 func (p *plain) Kind(_ context.Context, v any) (string, error) {
 	return fmt.Sprintf("%T", v), nil
 }
@@ -60,6 +66,7 @@ func plainKind() grain.Kind {
 		grain.Method("NaN", (*plain).NaN),
 		grain.Method("Kind", (*plain).Kind).Reentrant(),
 		grain.Method("Message", (*plain).Message),
+		grain.Method("Raw", (*plain).Raw),
 	)
 }
 
@@ -111,6 +118,18 @@ func TestPlainValues(t *testing.T) {
 		}
 		if got := call[string](t, n, "Kind", order{}); got != "map[string]interface {}" {
 			t.Errorf("a struct arrived in an interface as %s", got)
+		}
+		if got := call[grain.JSON](t, n, "Raw", map[string]int{"a": 1}); string(got) != `{"a":1}` {
+			t.Errorf("Raw: %s", got)
+		}
+		if got := call[map[string]grain.JSON](t, n, "Raw", grain.JSON(`{"a": [1], "b": null}`)); string(got["a"]) != "[1]" || string(got["b"]) != "null" {
+			t.Errorf("Raw of JSON: %s", got)
+		}
+		if got := call[grain.JSON](t, n, "Raw", nil); string(got) != "null" {
+			t.Errorf("Raw of nil: %q", got)
+		}
+		if got := call[map[string]any](t, n, "Any", map[string]grain.JSON{"a": grain.JSON("1"), "b": nil}); got["a"] != 1.0 || got["b"] != nil {
+			t.Errorf("JSON within a value: %v", got)
 		}
 		if got := call[*wrapperspb.StringValue](t, n, "Message", wrapperspb.String("m")); got.GetValue() != "m!" {
 			t.Errorf("Message: %v", got)
