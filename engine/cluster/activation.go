@@ -33,6 +33,7 @@ type activation struct {
 	// Of the turn.
 	grain    any
 	failed   error // why the start failed; every message is answered with it
+	told     bool  // one was
 	started  bool  // the grain's own start-up succeeded
 	running  bool  // code of the grain runs; still set at the end: it panicked
 	draining bool
@@ -59,7 +60,7 @@ func (a *activation) Receive(c *actor.Context) {
 	case *inCall:
 		a.remote(m)
 	case actor.Started:
-		a.start(c)
+		a.start()
 	case actor.Stopping:
 		a.node.acts.stopping(a)
 	case actor.Stopped:
@@ -71,6 +72,9 @@ func (a *activation) Receive(c *actor.Context) {
 	case tick:
 		m.timer.run(a)
 	}
+	if a.told {
+		a.beginDrain(c, core.StopFailed)
+	}
 	if a.draining {
 		a.stopIfIdle(c)
 	}
@@ -78,7 +82,7 @@ func (a *activation) Receive(c *actor.Context) {
 
 // start is the first turn: the factory, then the grain's own start-up. What fails is the answer of
 // all who wait, and the end of the activation.
-func (a *activation) start(c *actor.Context) {
+func (a *activation) start() {
 	a.node.acts.get(a.id) // waits for spawn to be done
 	a.outer.begin()
 	defer a.outer.end()
@@ -96,10 +100,15 @@ func (a *activation) start(c *actor.Context) {
 		return
 	}
 	a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: an activation failed to start", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.Any("error", err))
-	failed := grain.ErrorOf(err)
-	a.failed = core.WithDelivery(failed, core.Undelivered)
-	a.beginDrain(c, core.StopFailed)
+	a.failed = core.WithDelivery(grain.ErrorOf(err), core.Undelivered)
+	// The call that made it is on its way and is to be told: the end comes after the first answer.
+	a.node.clock.AfterFunc(failedLinger, func() {
+		_ = a.node.sys.Nudge(a.ref, drain{core.StopFailed}) // it has ended by then, as a rule
+	})
 }
+
+// failedLinger is how long an activation whose start failed waits for a call to tell.
+const failedLinger = 200 * time.Millisecond
 
 // instantiate makes the grain and starts it; a panic is an error.
 func (a *activation) instantiate(ctx *turnContext) (err error) {
@@ -128,6 +137,7 @@ func (a *activation) local(c *actor.Context, call *localCall) {
 	if a.failed != nil {
 		reply(e, nil, a.failed)
 		call.release()
+		a.told = true
 		return
 	}
 	a.outer.begin()
@@ -202,6 +212,10 @@ func (a *activation) beginDrain(c *actor.Context, why core.StopReason) {
 	}
 	a.draining, a.why = true, why
 	a.node.acts.stopping(a)
+	if a.failed != nil {
+		c.Refuse(a.failed)
+		return
+	}
 	c.Refuse(errStopping(a.id))
 }
 

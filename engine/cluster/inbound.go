@@ -107,7 +107,8 @@ func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
 		return nil, core.WithDelivery(fmt.Errorf("cluster: call of %s: its caller gave up while it was queued: %w", a.id, context.Canceled), core.Undelivered)
 	}
 	if a.failed != nil {
-		return nil, in.placed(a, a.failed)
+		a.told = true
+		return nil, a.failed
 	}
 	turn := f.newTurn(a.node.base, in.from.Member, in.headers, in.chain())
 	defer turn.cancel(context.Canceled)

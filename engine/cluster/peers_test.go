@@ -375,8 +375,17 @@ type lateProvider struct {
 }
 
 func (p lateProvider) Join(ctx context.Context, e core.Env, self core.Member, report func(*core.View)) error {
+	var mu sync.Mutex
+	var last uint64
 	return p.Provider.Join(ctx, e, self, func(v *core.View) {
-		e.Clock.AfterFunc(p.by, func() { report(v) })
+		e.Clock.AfterFunc(p.by, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if v.Epoch() > last { // reports come in order
+				last = v.Epoch()
+				report(v)
+			}
+		})
 	})
 }
 

@@ -209,6 +209,7 @@ func (n *Node) startLoops(context.Context) error {
 	}
 	n.onStop(stopLoops, "loops", 5, func(context.Context) error {
 		close(stop)
+		close(n.views.over)
 		n.halted.Store(true)
 		n.links.close()
 		for _, c := range n.viewParked.take() {

@@ -252,11 +252,10 @@ func (n *Node) endActors(ctx context.Context) error {
 func (n *Node) closeNetwork(ctx context.Context) error {
 	drain, cancel := n.withTimeout(ctx, n.cfg.StopTimeout/20)
 	defer cancel()
-	err := n.remote.Drain(drain)
-	if n.fenced.Load() {
-		err = nil // its peers have cut it off
+	if err := n.remote.Drain(drain); err != nil && !n.fenced.Load() {
+		n.log.Warn("cluster: stop: some peers may miss their last answers", "error", err)
 	}
-	return errors.Join(err, n.remote.Stop(ctx))
+	return n.remote.Stop(ctx)
 }
 
 // endReason is why an activation ends that was stopped with the node.

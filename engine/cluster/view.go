@@ -26,10 +26,11 @@ type views struct {
 	reported atomic.Pointer[core.View] // the latest report that was not looked at
 	wake     chan struct{}
 	current  atomic.Pointer[installed]
+	over     chan struct{} // closed when no other view will be installed
 }
 
 func (v *views) init() {
-	v.wake = make(chan struct{}, 1)
+	v.wake, v.over = make(chan struct{}, 1), make(chan struct{})
 	v.current.Store(&installed{next: make(chan struct{})})
 }
 
@@ -167,6 +168,8 @@ func (n *Node) await(ctx context.Context, want func(*core.View) bool) error {
 		}
 		select {
 		case <-at.next:
+		case <-n.views.over: // peers that ask for a view are not left waiting while this node stops
+			return fmt.Errorf("cluster: the node stops: %w", core.ErrStopped)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

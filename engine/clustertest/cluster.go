@@ -152,6 +152,13 @@ func (c *Cluster) make(client bool) *member {
 // Node is the i-th node that was made, from 0, also when it is gone.
 func (c *Cluster) Node(i int) *cluster.Node { return c.member(i).node }
 
+// Len is the number of nodes that were made.
+func (c *Cluster) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.members)
+}
+
 // Nodes are the members that were neither stopped nor killed, in the order in which they were made.
 func (c *Cluster) Nodes() []*cluster.Node {
 	c.mu.Lock()
