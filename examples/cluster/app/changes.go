@@ -127,10 +127,11 @@ func (d *driver) shares() string {
 func (d *driver) killOne(ctx context.Context) error {
 	victim := d.members[d.rng.IntN(len(d.members))]
 	d.part(victim)
+	before := d.rec.Now()
 	if err := victim.kill(); err != nil {
 		return fmt.Errorf("kill %s: %w", victim.name, err)
 	}
-	d.record(history.Killed, victim, history.Record{})
+	d.record(history.Killed, victim, history.Record{Start: before})
 	d.say("%s killed with SIGKILL; nobody tells the others", victim.name)
 	return d.settle(ctx, "after the kill", time.Now())
 }

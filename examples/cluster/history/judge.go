@@ -193,12 +193,13 @@ func (j *judge) calls() {
 	}
 }
 
-// failedWithin counts the failed calls that were begun in a piece of time and had failed before the
-// user ended the run: with that, calls are cancelled.
+// failedWithin counts the failed calls that were begun and had failed in a piece of time: what fails
+// after that may owe it to the change that came then, a kill above all. After the user has ended the
+// run, calls are cancelled.
 func (j *judge) failedWithin(from, until int64) int {
 	n := 0
 	for _, f := range j.failures {
-		if f.from > from && f.from < until && f.until <= j.time.interrupted {
+		if f.from > from && f.until < until && f.until <= j.time.interrupted {
 			n++
 		}
 	}

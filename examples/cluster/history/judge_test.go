@@ -222,6 +222,23 @@ func TestRestartIsOneChange(t *testing.T) {
 	}
 }
 
+// A call that was on its way when a member was killed fails for that kill, also if its caller knows
+// so before kill(2) has returned.
+func TestCallsThatAKillCatchesAreItsFailures(t *testing.T) {
+	for _, end := range []float64{9.95, 10.3} {
+		r := goodRun()
+		for i := range r {
+			if r[i].Event == Killed {
+				r[i].Start = r[i].Ns - second/10
+			}
+		}
+		r.add(end, Record{Event: Called, Request: 7<<32 | 1, ID: "K/y", Start: 9*second + second/2, End: int64(end * 1e9), Outcome: "unreachable", Delivery: "unknown"})
+		if s := r.judge(t); !s.OK || s.FailedAfterRecovery != 0 || s.Failed != 6 {
+			t.Errorf("ended at %v: failed %d, after a recovery %d, reasons %q", end, s.Failed, s.FailedAfterRecovery, s.Reasons)
+		}
+	}
+}
+
 func TestSeveralKills(t *testing.T) {
 	r := goodRun()
 	r.add(25, Record{Event: Killed, Member: "d"})

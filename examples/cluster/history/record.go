@@ -9,7 +9,7 @@ const (
 	Called      = "call"        // caller: Request, ID, Start, End, Outcome, Delivery, Activation
 	Configured  = "config"      // driver: Config
 	Spawned     = "spawned"     // driver: Member, Phase; Ns is when its process was started
-	Killed      = "killed"      // driver: Member; Ns is when kill(2) returned
+	Killed      = "killed"      // driver: Member, Start; Start is before kill(2), Ns when it returned
 	Stopping    = "stopping"    // driver: Member; asked to leave
 	Exited      = "exited"      // driver: Member; its process is gone
 	Load        = "load"        // driver: Phase is Begin or End

@@ -15,6 +15,7 @@ type span struct{ from, until int64 }
 type change struct {
 	kind   string // Form, Join, Restart, Killed; Stopping: left and not yet replaced
 	member string
+	began  int64 // from here on calls may fail for it; Killed: before kill(2)
 	ns     int64 // Form and Join: process started; Killed: kill(2) returned; Restart: asked to leave
 	probed int64 // the identities must answer calls begun after this: ns; Restart: when its replacement was started
 	agreed int64 // when the members agreed on the topology after it; never if they did not
@@ -79,7 +80,11 @@ func (t *timeline) step(e Record) {
 }
 
 func (t *timeline) begin(kind string, e Record) {
-	t.changes = append(t.changes, change{kind: kind, member: e.Member, ns: e.Ns, probed: e.Ns, agreed: never, gone: never})
+	c := change{kind: kind, member: e.Member, began: e.Ns, ns: e.Ns, probed: e.Ns, agreed: never, gone: never}
+	if e.Start > 0 {
+		c.began = e.Start
+	}
+	t.changes = append(t.changes, c)
 }
 
 // spawned begins a change with the first process of the run and with one that joins; the others that
@@ -196,10 +201,10 @@ func (t *timeline) changeAt(ns int64) int {
 	return i
 }
 
-// until is when change i ends: with the next one, or with the load.
+// until is when change i ends: when the next one begins, or with the load.
 func (t *timeline) until(i int) int64 {
 	if i+1 < len(t.changes) {
-		return t.changes[i+1].ns
+		return t.changes[i+1].began
 	}
 	return t.loadEnd
 }
