@@ -649,3 +649,26 @@ func TestStrategyOfAKindPlacesIt(t *testing.T) {
 		}
 	})
 }
+
+// TestMethodsAreFoundByName calls with the position of another method, as a caller does that was built
+// from another order of them: the name decides, and an unknown one is refused at once.
+func TestMethodsAreFoundByName(t *testing.T) {
+	bothWays(t, nil, func(t *testing.T, caller *cluster.Node, p *pair) {
+		id := core.Identity{Kind: "Keeper", Key: "x"}
+		for index := range 6 {
+			_, err := grain.Do[string](t.Context(), caller, grain.Request{To: id, Method: "Keep", Index: index, Arg: "x"})
+			if err != nil {
+				t.Errorf("Keep at %d: %v", index, err)
+			}
+			n, err := grain.Do[int](t.Context(), caller, grain.Request{To: id, Method: "Count", Index: index, Arg: 0})
+			if n != index+1 || err != nil {
+				t.Errorf("Count at %d: %d, %v", index, n, err)
+			}
+			began := time.Now()
+			_, err = grain.Do[int](t.Context(), caller, grain.Request{To: id, Method: "Gone", Index: index, Arg: 0})
+			if grain.CodeOf(err) != grain.Unimplemented || time.Since(began) > 10*time.Millisecond {
+				t.Errorf("an unknown method at %d: %v after %v", index, err, time.Since(began))
+			}
+		}
+	})
+}
