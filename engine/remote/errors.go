@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"cmp"
 	crand "crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -203,8 +202,6 @@ func levelOf(reason error) slog.Level {
 func attrMember(id core.MemberID) slog.Attr { return slog.String("member", string(id)) }
 func attrEpoch(epoch uint64) slog.Attr      { return slog.Uint64("epoch", epoch) }
 func attrError(err error) slog.Attr         { return slog.String("error", err.Error()) }
-
-func compareIDs(a, b core.MemberID) int { return cmp.Compare(a, b) }
 
 // maxBlocked is how many blocked IDs are remembered; the oldest are forgotten, and are then refused as
 // unknown instead.

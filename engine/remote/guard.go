@@ -16,12 +16,12 @@ type gate struct {
 	clock  core.Clock
 	full   func(address net.Addr) // told of each connection that is closed at once
 
-	mu         sync.Mutex
-	open, new_ int
-	byIP       map[netip.Addr]*ipCount
+	mu          sync.Mutex
+	open, fresh int
+	byIP        map[netip.Addr]*ipCount
 }
 
-type ipCount struct{ open, new_ int }
+type ipCount struct{ open, fresh int }
 
 func newGate(l *Limits, clock core.Clock, full func(net.Addr)) *gate {
 	return &gate{limits: l, clock: clock, full: full, byIP: map[netip.Addr]*ipCount{}}
@@ -38,22 +38,22 @@ func (g *gate) enter(ip netip.Addr) bool {
 		c = &ipCount{}
 	}
 	l := g.limits
-	if g.open >= l.Connections || g.new_ >= l.Handshakes || c.open >= l.ConnectionsPerIP || c.new_ >= l.HandshakesPerIP {
+	if g.open >= l.Connections || g.fresh >= l.Handshakes || c.open >= l.ConnectionsPerIP || c.fresh >= l.HandshakesPerIP {
 		return false
 	}
 	g.byIP[ip] = c
 	g.open++
-	g.new_++
+	g.fresh++
 	c.open++
-	c.new_++
+	c.fresh++
 	return true
 }
 
 func (g *gate) admitted(ip netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.new_--
-	g.byIP[ip].new_--
+	g.fresh--
+	g.byIP[ip].fresh--
 }
 
 func (g *gate) leave(ip netip.Addr, admitted bool) {
@@ -63,8 +63,8 @@ func (g *gate) leave(ip netip.Addr, admitted bool) {
 	g.open--
 	c.open--
 	if !admitted {
-		g.new_--
-		c.new_--
+		g.fresh--
+		c.fresh--
 	}
 	if c.open == 0 {
 		delete(g.byIP, ip)

@@ -47,7 +47,7 @@ func TestGateLimits(t *testing.T) {
 			for i := 1; i < 3; i++ {
 				g.leave(tt.from(i), tt.admit)
 			}
-			if g.open != 0 || g.new_ != 0 || len(g.byIP) != 0 {
+			if g.open != 0 || g.fresh != 0 || len(g.byIP) != 0 {
 				t.Errorf("left behind: %+v", g)
 			}
 		})
@@ -110,7 +110,7 @@ func TestGuard(t *testing.T) {
 		if _, err := c.Read(make([]byte, 1)); err == nil || time.Since(began) > 2*limits.Handshake+time.Second {
 			t.Errorf("a silent connection: %v after %v", err, time.Since(began))
 		}
-		if g.open != 0 || g.new_ != 0 {
+		if g.open != 0 || g.fresh != 0 {
 			t.Errorf("left behind: %+v", g)
 		}
 	})

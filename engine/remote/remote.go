@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -195,7 +196,7 @@ func (r *Remote) SetMembers(t core.Topology) {
 	ended := r.unknown()
 	r.broadcast()
 	r.mu.Unlock()
-	slices.SortFunc(left, func(a, b *endpoint) int { return compareIDs(a.member.ID, b.member.ID) })
+	slices.SortFunc(left, func(a, b *endpoint) int { return cmp.Compare(a.member.ID, b.member.ID) })
 	r.part(left, ended, errLeft)
 }
 
