@@ -149,7 +149,8 @@ func (c *Context) flush() {
 
 // RequestFuture sends msg and gives a Future of the answer, which fails after d if that is positive.
 func (c *Context) RequestFuture(to *Ref, msg any, d time.Duration) *Future {
-	return c.cell.ref.sys.request(to, Envelope{Message: msg, Sender: c.Self()}, d, c.worker)
+	e := Envelope{Message: msg, Sender: c.Self()}
+	return c.cell.ref.sys.request(e, d, func(e Envelope) error { return c.Send(to, e) })
 }
 
 // ReenterAfter runs f as a turn of this actor when fut is settled: then Message, Sender and Respond are

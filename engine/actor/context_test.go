@@ -342,6 +342,9 @@ func TestMiddleware(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
+				if got, err := c.RequestFuture(kid, "ask", time.Minute).Result(t.Context()); got != by || err != nil {
+					t.Errorf("future %v, %v; want what Ask got, %v", got, err, by)
+				}
 				_ = c.Respond(by)
 			})
 		},

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/internal/group"
 )
 
@@ -30,11 +31,12 @@ type dispatcher struct {
 	all     map[*worker]struct{}
 	stopped bool
 
-	armed atomic.Bool // the guard's timer runs
-	timer *time.Timer
-	seen  uint64 // taken, at the guard's last look
-	quiet int    // looks in a row at which nothing waited
-	burst int    // workers to add if the queue does not move
+	armed  atomic.Bool // the guard's timer runs
+	timer  *time.Timer
+	seen   uint64    // taken, at the guard's last look
+	looked time.Time // the guard's last look
+	quiet  int       // looks in a row at which nothing waited
+	burst  int       // workers to add if the queue does not move
 }
 
 const (
@@ -42,6 +44,7 @@ const (
 	idleWorkers    = 64 // kept asleep for the next burst; 2 to 8 KiB each
 	nextInARow     = 64 // cells run ahead of the queue, then it is looked at
 	guardTick      = 200 * time.Microsecond
+	guardLate      = 5 * guardTick
 	guardQuiet     = 50 // looks without need before the guard sleeps
 )
 
@@ -68,12 +71,15 @@ func (d *dispatcher) init(g *group.Group) {
 
 // schedule finds a goroutine for c, which is ready. w is the worker on whose turn it became so, or nil.
 func (d *dispatcher) schedule(c *cell, w *worker) {
-	if w != nil && w.next.Load() == nil {
-		w.next.Store(c)
+	if w != nil && w.next.CompareAndSwap(nil, c) {
 		d.arm()
 		return
 	}
 	d.mu.Lock()
+	if d.head != nil { // those who waited longer go first
+		d.push(c)
+		c = d.pop()
+	}
 	if d.active >= d.limit {
 		d.push(c)
 		d.mu.Unlock()
@@ -216,7 +222,7 @@ func (d *dispatcher) arm() {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.quiet = 0
+	d.quiet, d.looked = 0, core.SystemClock{}.Now()
 	if d.timer == nil {
 		d.timer = time.AfterFunc(guardTick, d.look)
 		return
@@ -268,11 +274,14 @@ func (d *dispatcher) waits() bool {
 // rescue finds what waited for a tick and gives it workers. It reports whether anything waits. mu is
 // held, but let go of in between.
 func (d *dispatcher) rescue() bool {
+	now := core.SystemClock{}.Now()
+	late := now.Sub(d.looked) > guardLate // so the workers lack processors: more of them would not help
+	d.looked = now
 	waits := false
 	for w := range d.all {
 		turns := w.turns.Load()
-		if turns%2 == 1 && turns == w.seen { // in the same turn as a tick ago
-			if !w.apart {
+		if turns == w.seen { // in the same turn as a tick ago, or asleep since
+			if turns%2 == 1 && !w.apart {
 				w.apart = true
 				d.active--
 			}
@@ -288,12 +297,14 @@ func (d *dispatcher) rescue() bool {
 		return waits
 	}
 	add := max(d.limit-d.active, 0)
-	if d.taken == d.seen { // nobody took anything for a tick
+	switch {
+	case late || d.taken != d.seen: // busy processors, or the queue moves
+		d.burst = 1
+	default:
 		add = max(add, d.burst)
 		d.burst *= 2
-	} else {
-		d.burst = 1
 	}
+	add = max(add, 1)
 	for range add {
 		c := d.pop()
 		if c == nil {

@@ -6,15 +6,13 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
-	"github.com/granary-go/granary/engine/internal/slab"
 )
 
 // Future is an answer that any number of goroutines may wait for; all see the same outcome. It is safe
 // for concurrent use.
 type Future struct {
-	sys  *System
-	slot *slab.Slot[answer]
-	id   uint64
+	sys *System
+	id  uint64
 
 	mu      sync.Mutex
 	settled bool
@@ -28,10 +26,11 @@ type Future struct {
 // Request sends e and gives a Future of the answer. After d, if that is positive, the Future fails with
 // context.DeadlineExceeded. A send that fails fails the Future.
 func (s *System) Request(to *Ref, e Envelope, d time.Duration) *Future {
-	return s.request(to, e, d, nil)
+	return s.request(e, d, func(e Envelope) error { return to.send(&e, nil, patience{}) })
 }
 
-func (s *System) request(to *Ref, e Envelope, d time.Duration, w *worker) *Future {
+// request makes a Future and has send send e, which asks for its outcome.
+func (s *System) request(e Envelope, d time.Duration, send func(Envelope) error) *Future {
 	f := &Future{sys: s, done: make(chan struct{})}
 	slot := s.answers.Take()
 	if slot == nil {
@@ -39,9 +38,9 @@ func (s *System) request(to *Ref, e Envelope, d time.Duration, w *worker) *Futur
 		return f
 	}
 	slot.Value.future = f
-	f.slot, f.id = slot, slot.ID()
+	f.id = slot.ID()
 	e.Reply, e.ReplyID = s, f.id
-	if err := to.send(&e, w, patience{}); err != nil {
+	if err := send(e); err != nil {
 		f.fail(err)
 		return f
 	}

@@ -46,7 +46,7 @@ func (c *cell) resumePhase() {
 // failure of the actor.
 func (c *cell) start() {
 	again := c.more != nil && c.more.incarnation > 0
-	if c.actor == nil || again && c.props.New != nil {
+	if c.actor == nil {
 		a := c.props.New()
 		if a == nil {
 			c.fail(errors.New("actor: Props.New gave no actor"), nil)
@@ -87,13 +87,10 @@ func (c *cell) beginStop() {
 	if c.phase >= stopping {
 		return
 	}
-	never := c.phase == born
 	c.phase = stopping
 	c.cancelTimers()
 	c.drop()
-	if !never {
-		c.lifecycle(Stopping{})
-	}
+	c.lifecycle(Stopping{})
 	c.stopChildren()
 }
 
@@ -226,10 +223,15 @@ func (c *cell) restart() {
 }
 
 func (c *cell) finishRestart() {
-	m := c.extra()
-	m.incarnation++
+	c.cancelTimers() // those that Restarting made
+	c.extra().incarnation++
 	c.phase = born
-	c.box.suspend(false)
+	c.box.mu.Lock()
+	if c.props.New != nil {
+		c.actor = nil // if New fails, there is none
+	}
+	c.box.suspended = false
+	c.box.mu.Unlock()
 	if f := c.ref.sys.observer.Restarted; f != nil {
 		c.ref.sys.protect(&c.ref, "Observer.Restarted", func() { f(&c.ref) })
 	}

@@ -256,6 +256,26 @@ func TestBlocking(t *testing.T) {
 	})
 }
 
+func TestBlockingByBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		a := newHeld(t, s, actor.MailboxConfig{Kind: actor.Blocking, Bytes: 100})
+		_ = a.ref.Tell(sized(60))
+		var sent sync.WaitGroup
+		sent.Go(func() {
+			if err := a.ref.Tell(sized(50)); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait() // it waits, and does not spin
+		a.release()
+		sent.Wait()
+		if got := a.drain(t); !slices.Equal(got, []any{sized(60), sized(50)}) {
+			t.Errorf("handled %v", got)
+		}
+	})
+}
+
 func TestBlockedSendersHearOfTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)

@@ -242,7 +242,7 @@ func (c *cell) sendSlowly(e Envelope, w *worker, p patience) error {
 			if w != nil {
 				w.flush()
 			}
-			if err := c.waitForRoom(p.ctx); err != nil {
+			if err := c.waitForRoom(p.ctx, size); err != nil {
 				return err
 			}
 		}
@@ -312,8 +312,8 @@ func (c *cell) dropOldest() {
 }
 
 // waitForRoom waits until a Blocking mailbox has room, is closed, or ctx ends.
-func (c *cell) waitForRoom(ctx context.Context) error {
-	room := c.box.awaitRoom(&c.props.Mailbox)
+func (c *cell) waitForRoom(ctx context.Context, size uint32) error {
+	room := c.box.awaitRoom(size, &c.props.Mailbox)
 	if room == nil {
 		return nil
 	}

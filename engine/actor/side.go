@@ -131,11 +131,11 @@ func (m *mailbox) refuse(err error) {
 }
 
 // awaitRoom gives a channel that is closed when a Blocking mailbox gains room or is closed; nil when it
-// has room already.
-func (m *mailbox) awaitRoom(cfg *MailboxConfig) <-chan struct{} {
+// has room for size bytes already.
+func (m *mailbox) awaitRoom(size uint32, cfg *MailboxConfig) <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed || m.waiting() < m.limit && m.held() < cfg.bytes() {
+	if m.closed || !m.full(size, cfg) {
 		return nil
 	}
 	s := m.sides()

@@ -212,7 +212,10 @@ type (
 // fail marks the cell failed; the next step of its turn tells the supervisor. Until the verdict its
 // messages wait.
 func (c *cell) fail(err error, msg any) {
-	if c.phase >= restarting {
+	switch {
+	case c.phase == leaving:
+		return // it asked to be stopped, and is
+	case c.phase >= restarting:
 		c.postControl(goOn{}) // a lifecycle message ended the goroutine: what it interrupted goes on
 		return
 	}

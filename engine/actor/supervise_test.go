@@ -477,6 +477,66 @@ func TestSpawnActorRestartsItsInstance(t *testing.T) {
 	}
 }
 
+// An actor that asked to be stopped is stopped, even if it then panics.
+func TestPanicAfterStop(t *testing.T) {
+	for name, stop := range map[string]func(c *actor.Context){
+		"Stop":       func(c *actor.Context) { c.Stop() },
+		"StopIfIdle": func(c *actor.Context) { c.StopIfIdle() },
+	} {
+		s := newSystem(t)
+		ref := spawn(t, s, func(c *actor.Context) {
+			if c.Message() == "go" {
+				stop(c)
+				panic("after " + name)
+			}
+		})
+		_ = ref.Tell("go")
+		if err := ref.Wait(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// An instance that was replaced is not used again, also if there is no other.
+func TestNewFailsAtARestart(t *testing.T) {
+	s := newSystem(t)
+	made := 0
+	old := make(chan any, 10)
+	ref := spawnProps(t, s, &actor.Props{
+		Guardian: actor.StrategyFunc(func(f *actor.Failure) actor.Verdict {
+			if len(f.History) == 1 {
+				return actor.Verdict{}
+			}
+			return actor.Verdict{Directive: actor.Resume} // without an instance that is a restart
+		}),
+		New: func() actor.Actor {
+			if made++; made == 2 {
+				panic("New")
+			}
+			n := made
+			return actor.Func(func(c *actor.Context) {
+				switch c.Message() {
+				case "panic":
+					panic("x")
+				case "which":
+					_ = c.Respond(n)
+				default:
+					if n == 1 {
+						old <- c.Message()
+					}
+				}
+			})
+		},
+	})
+	_ = ref.Tell("panic")
+	if got := ask(t, ref, "which"); got != 3 {
+		t.Errorf("instance %v; want the third", got)
+	}
+	if first, last := recv(t, old), recv(t, old); first != (actor.Started{}) || last != (actor.Restarting{}) || len(old) != 0 {
+		t.Errorf("the first instance got %v, %v and %d more", first, last, len(old))
+	}
+}
+
 func TestFailuresAreEvents(t *testing.T) {
 	s := newSystem(t)
 	events := make(chan actor.Failed, 10)

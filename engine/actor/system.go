@@ -119,6 +119,9 @@ func (s *System) SpawnActor(prefix string, p *Props, a Actor) (*Ref, error) {
 	if err := p.check(false); err != nil {
 		return nil, err
 	}
+	if a == nil {
+		return nil, fmt.Errorf("actor: spawn: the actor is nil: %w", core.ErrInvalid)
+	}
 	return s.spawn(s.name(prefix), p, a, nil)
 }
 
