@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // block is one fenced block of a Markdown file.
@@ -48,7 +49,7 @@ func checkDocs(ctx context.Context, w *workspace) error {
 					continue
 				}
 				ran[command] = true
-				if _, err := w.combined(ctx, ".", nil, "sh", "-c", command); err != nil {
+				if err := runCommand(ctx, w, command); err != nil {
 					bad.addf("%s:%d: %v", b.file, b.line, err)
 				}
 			}
@@ -59,6 +60,19 @@ func checkDocs(ctx context.Context, w *workspace) error {
 		return fmt.Errorf("%s", strings.Join(bad, "\n"))
 	}
 	return nil
+}
+
+// commandLimit is how long one command of the docs may take; a longer one belongs into not_run.txt.
+const commandLimit = 2 * time.Minute
+
+func runCommand(ctx context.Context, w *workspace, command string) error {
+	limited, cancel := context.WithTimeout(ctx, commandLimit)
+	defer cancel()
+	_, err := w.combined(limited, ".", nil, "sh", "-c", command)
+	if limited.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%q runs for more than %v: put it into tools/not_run.txt with the reason", command, commandLimit)
+	}
+	return err
 }
 
 // docFiles lists the Markdown files of the project.
@@ -172,7 +186,7 @@ func shellCommands(text string) []string {
 			}
 			line = command
 		}
-		line, _, _ = strings.Cut(line, "  #")
+		line, _, _ = strings.Cut(line, " #")
 		line = strings.TrimSpace(line)
 		if line != "" && !strings.HasPrefix(line, "#") && !slices.Contains(commands, line) {
 			commands = append(commands, line)
