@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/memory"
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/protos/clusterpb"
@@ -95,6 +97,65 @@ func BenchmarkLocalCallProto(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := back(ctx, node, "a", in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkActivate makes activations under a lookup that places by ownership alone.
+func BenchmarkActivate(b *testing.B) {
+	lookup, _ := newRing()
+	parts := cluster.Single(echoKind())
+	parts.Lookup = lookup
+	node, err := cluster.New(cluster.Config{Logger: slog.New(slog.DiscardHandler)}, parts)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := node.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = node.Stop(context.Background()) }()
+	in := &clusterpb.ClusterIdentity{}
+	keys := make([]string, 1<<20)
+	for i := range keys {
+		keys[i] = core.Token{Seq: uint64(i)}.String()
+	}
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := back(b.Context(), node, keys[i%len(keys)], in); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+// BenchmarkRemoteCall calls a grain on another member over TCP.
+func BenchmarkRemoteCall(b *testing.B) {
+	hub := memory.NewHub()
+	var nodes []*cluster.Node
+	for i := range 2 {
+		lookup, _ := newRing()
+		parts := cluster.Components{Provider: hub.Provider(), Lookup: lookup}
+		if i == 1 {
+			parts.Kinds = grain.Kinds{echoKind()}
+		}
+		node, err := cluster.New(cluster.Config{Logger: slog.New(slog.DiscardHandler)}, parts)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := node.Start(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		defer func() { _ = node.Stop(context.Background()) }()
+		nodes = append(nodes, node)
+	}
+	in := &clusterpb.ClusterIdentity{Identity: "x"}
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := back(ctx, nodes[0], "a", in); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,6 +1,13 @@
 package cluster
 
-import "github.com/granary-go/granary/engine/actor"
+import (
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/protos/actorpb"
+)
 
 // System is the actor system of a node, so that tests can send what no application can.
 func System(n *Node) *actor.System { return n.sys }
+
+// PID is the wire form of p.
+func PID(p core.PID) *actorpb.PID { return pid(p) }

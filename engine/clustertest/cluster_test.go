@@ -2,7 +2,6 @@ package clustertest_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"testing/synctest"
 
@@ -81,20 +80,4 @@ func TestCutAndHeal(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-}
-
-func ExampleStart() {
-	var t *testing.T // that of the test
-	run := func() {
-		c := clustertest.Start(t, clustertest.Config{Members: 2, Kinds: grain.Kinds{counterKind()}})
-		c.Agree()
-		id := clustertest.Identities("Counter", 1)[0]
-		n, err := grain.Call[int](context.Background(), c.Node(1), id, "Add", 2)
-		fmt.Println(n, err)
-	}
-	if t != nil { // an example has no test to hand over
-		run()
-	}
-	fmt.Println("2 <nil>")
-	// Output: 2 <nil>
 }

@@ -1,0 +1,235 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/internal/group"
+)
+
+// TestTurnsTakeTurns has turns of one activation begin, wait for calls by several goroutines, and end,
+// at random: never do two run code at once.
+func TestTurnsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &activation{}
+		var running atomic.Int32
+		work := func() {
+			if running.Add(1) > 1 {
+				t.Error("two turns run at once")
+			}
+			time.Sleep(time.Millisecond)
+			running.Add(-1)
+		}
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				f := &frame{a: a}
+				for j := range 20 {
+					f.begin()
+					work()
+					var calls sync.WaitGroup
+					for k := range 1 + (i+j)%3 { // a fan-out of the handler
+						calls.Go(func() {
+							number := f.leave()
+							time.Sleep(time.Duration(1+k) * time.Millisecond)
+							f.back(number)
+						})
+					}
+					calls.Wait()
+					work()
+					f.end()
+				}
+			})
+		}
+		wg.Wait()
+		if a.turns.held || a.turns.suspended != 0 || len(a.turns.waiters) != 0 {
+			t.Errorf("left over: %+v", &a.turns)
+		}
+	})
+}
+
+// TestCallsLeftBehindByATurn end after their turn, in the time of the next ones.
+func TestCallsLeftBehindByATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &activation{}
+		a.outer.a = a
+		var wg sync.WaitGroup
+		for i := range 50 {
+			a.outer.begin()
+			left := make(chan struct{})
+			wg.Go(func() {
+				number := a.outer.leave()
+				close(left)
+				time.Sleep(time.Duration(i%7) * time.Millisecond)
+				a.outer.back(number)
+			})
+			<-left
+			time.Sleep(time.Duration(i%3) * time.Millisecond)
+			a.outer.end()
+		}
+		wg.Wait()
+		if a.turns.held || a.turns.suspended != 0 {
+			t.Errorf("left over: %+v", &a.turns)
+		}
+		if number := a.outer.leave(); number != 0 || a.turns.suspended != 0 {
+			t.Error("a call outside of any turn counts")
+		}
+	})
+}
+
+func testNode(t *testing.T) *Node {
+	t.Helper()
+	n := &Node{clock: core.SystemClock{}, group: group.New(), made: time.Now()}
+	n.base, n.cancel = context.WithCancelCause(context.Background())
+	t.Cleanup(func() { n.cancel(nil); _ = n.group.Wait(context.Background()) })
+	return n
+}
+
+func TestContextOfATurn(t *testing.T) {
+	type key struct{}
+	setups := map[string]struct {
+		parent   func() (context.Context, func())
+		deadline time.Duration
+		end      func(c *turnContext, cancelParent func())
+		after    time.Duration
+		want     error
+	}{
+		"own deadline": {func() (context.Context, func()) { return context.WithValue(context.Background(), key{}, 1), func() {} }, time.Second, nil, time.Second, context.DeadlineExceeded},
+		"parent's deadline": {func() (context.Context, func()) {
+			c, f := context.WithTimeout(context.WithValue(context.Background(), key{}, 1), time.Second)
+			return c, f
+		}, time.Hour, nil, time.Second, context.DeadlineExceeded},
+		"parent's cancel": {func() (context.Context, func()) {
+			c, f := context.WithCancel(context.WithValue(context.Background(), key{}, 1))
+			return c, f
+		}, time.Hour,
+			func(_ *turnContext, cancel func()) { cancel() }, 0, context.Canceled},
+		"end of the turn": {func() (context.Context, func()) { return context.WithValue(context.Background(), key{}, 1), func() {} }, time.Hour,
+			func(c *turnContext, _ func()) { c.cancel(context.Canceled) }, 0, context.Canceled},
+	}
+	for name, setup := range setups {
+		for _, watch := range []string{"Err", "Done", "child", "AfterFunc"} {
+			t.Run(name+" by "+watch, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					n := testNode(t)
+					parent, cancel := setup.parent()
+					defer cancel()
+					c := &turnContext{parent: parent, node: n, frame: &frame{}, deadline: n.clock.Now().Add(setup.deadline)}
+					defer c.cancel(context.Canceled)
+					if c.Value(key{}) != 1 || c.Value(frameKey{}) != c.frame {
+						t.Error("values")
+					}
+					if at, ok := c.Deadline(); !ok || watch == "Err" && setup.end == nil && time.Until(at) != time.Second {
+						t.Errorf("deadline %v, %v", at, ok)
+					}
+					if c.Err() != nil {
+						t.Fatal(c.Err())
+					}
+					var child context.Context
+					called := false
+					switch watch {
+					case "Done":
+						c.Done()
+					case "child":
+						var stop func()
+						child, stop = context.WithCancel(c)
+						defer stop()
+					case "AfterFunc":
+						context.AfterFunc(c, func() { called = true })
+						context.AfterFunc(c, func() { t.Error("a stopped one was called") })()
+					}
+					if setup.end != nil {
+						setup.end(c, cancel)
+					}
+					time.Sleep(setup.after)
+					synctest.Wait()
+					if c.Err() != setup.want {
+						t.Errorf("%v, want %v", c.Err(), setup.want)
+					}
+					synctest.Wait()
+					switch {
+					case watch == "child" && child.Err() != setup.want:
+						t.Errorf("child: %v, want %v", child.Err(), setup.want)
+					case watch == "AfterFunc" && !called:
+						t.Error("the function was not called")
+					}
+					select {
+					case <-c.Done():
+					default:
+						t.Error("Done is open")
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestRates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRates(core.SystemClock{})
+		for i := range 5 {
+			if ok, _ := r.take("a", "K", 5); !ok {
+				t.Fatalf("token %d", i)
+			}
+		}
+		ok, wait := r.take("a", "K", 5)
+		if ok || wait != 200*time.Millisecond {
+			t.Fatalf("%v, %v", ok, wait)
+		}
+		if ok, _ := r.take("b", "K", 5); !ok {
+			t.Error("another peer has to wait")
+		}
+		if ok, _ := r.take("a", "Other", 5); !ok {
+			t.Error("another kind has to wait")
+		}
+		if ok, _ := r.take("a", "K", 0); !ok {
+			t.Error("without a limit one has to wait")
+		}
+		time.Sleep(wait)
+		if ok, _ := r.take("a", "K", 5); !ok {
+			t.Error("after the time told one has to wait")
+		}
+		time.Sleep(time.Hour)
+		n := 0
+		for ok := true; ok; n++ {
+			ok, _ = r.take("a", "K", 5)
+		}
+		if n != 6 {
+			t.Errorf("%d at once after a pause, want 5", n-1)
+		}
+		for i := range 2 * maxBuckets {
+			r.take(core.MemberID(core.Token{Seq: uint64(i)}.String()), "K", 5)
+			time.Sleep(time.Nanosecond)
+		}
+		if len(r.buckets) > maxBuckets {
+			t.Errorf("%d buckets", len(r.buckets))
+		}
+		r.forget("b")
+		for k := range r.buckets {
+			if k.peer == "b" {
+				t.Error("b is not forgotten")
+			}
+		}
+	})
+}
+
+func TestGivingUpAPooledCall(t *testing.T) {
+	call := &localCall{}
+	first := call.state.Load()
+	if !call.begin() || call.begin() || call.giveUp(first) {
+		t.Fatal("a call that runs was given up")
+	}
+	call.release()
+	if call.giveUp(first) {
+		t.Fatal("the next use was given up by the caller of the first")
+	}
+	second := call.state.Load()
+	if second == first || !call.giveUp(second) || call.begin() {
+		t.Fatal("a call that was given up runs")
+	}
+}
