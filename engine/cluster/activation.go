@@ -189,8 +189,7 @@ func (a *activation) touch() { a.last.Store(a.node.coarse.Load()) }
 // checkIdle ends the activation if nothing happened for the kind's idle time. The mailbox is closed
 // in the same step as it is found empty, so nothing is lost.
 func (a *activation) checkIdle(c *actor.Context) {
-	idle := time.Duration(a.node.coarse.Load() - a.last.Load())
-	if a.draining || a.kind.idle <= 0 || idle < a.kind.idle || !a.quiet() {
+	if a.draining || !a.idleAt(a.node.coarse.Load()) || !a.quiet() {
 		return
 	}
 	a.why = core.StopIdle
@@ -254,6 +253,9 @@ func (a *activation) stopped() {
 func (a *activation) closed() {
 	a.ended.Store(true)
 	a.node.acts.remove(a)
+	if f := a.node.observer.Fenced; f != nil && a.why == core.StopFenced {
+		f(a.Activation())
+	}
 	if f := a.node.observer.Deactivated; f != nil {
 		f(a.Activation(), a.why)
 	}

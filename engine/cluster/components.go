@@ -17,7 +17,7 @@ type Components struct {
 	Lookup       core.Lookup      // where an identity lives; required
 	Kinds        grain.Kinds      // what this member hosts; none: it hosts nothing
 	Services     grain.Services   // parts that bring kinds and processes of their own
-	State        grain.StateStore // where grains keep state; nil: kinds of Level 3 are refused
+	State        grain.StateStore // where grains keep state; may be nil
 	Interceptors grain.Interceptors
 	Telemetry    Telemetry
 }
@@ -38,14 +38,13 @@ func Single(kinds ...grain.Kind) Components {
 // kinds makes the runtime form of all kinds, those of services included, and complains about what
 // the parts cannot back.
 func (p Components) kinds(client bool) (map[string]*kind, error) {
-	all := slices.Clone([]grain.Kind(p.Kinds))
+	var errs []error
 	for i, s := range p.Services {
 		if s == nil {
-			return nil, fmt.Errorf("cluster: service %d is nil: %w", i, core.ErrInvalid)
+			errs = append(errs, fmt.Errorf("cluster: service %d is nil: %w", i, core.ErrInvalid))
 		}
-		all = append(all, s.Kinds()...)
 	}
-	var errs []error
+	all := p.allKinds()
 	kinds := map[string]*kind{}
 	for _, k := range all {
 		if err := k.Check(); err != nil {
@@ -62,6 +61,17 @@ func (p Components) kinds(client bool) (map[string]*kind, error) {
 		errs = append(errs, fmt.Errorf("cluster: a client hosts nothing, but has %d kinds; leave them out: %w", len(all), core.ErrInvalid))
 	}
 	return kinds, errors.Join(errs...)
+}
+
+// allKinds are those of the application and of its services.
+func (p Components) allKinds() []grain.Kind {
+	all := slices.Clone([]grain.Kind(p.Kinds))
+	for _, s := range p.Services {
+		if s != nil {
+			all = append(all, s.Kinds()...)
+		}
+	}
+	return all
 }
 
 // check holds what the parts promise against what they need.
@@ -85,7 +95,7 @@ func (p Components) check() error {
 			errs = append(errs, fmt.Errorf("cluster: the lookup %T needs a provider that is %s; %T is not: %w", p.Lookup, lack, p.Provider, core.ErrUnsupported))
 		}
 	}
-	for _, k := range p.Kinds {
+	for _, k := range p.allKinds() {
 		errs = append(errs, p.checkKind(k, promises))
 	}
 	return errors.Join(errs...)
@@ -119,17 +129,16 @@ func (p Components) checkKind(k grain.Kind, promises core.Promises) error {
 	if routes && k.Strategy != nil {
 		refuse("it has a strategy, but the lookup %T places by ownership alone; leave Strategy out, or take another lookup", p.Lookup)
 	}
-	if k.Level == grain.Level0 {
-		return errors.Join(errs...)
-	}
-	if routes {
+	switch {
+	case k.Level == grain.Level0:
+	case k.Level > grain.Level1:
+		refuse("it asks for Level %d; this version keeps no leases and fences no stores, so it offers Level 1 at most", k.Level)
+	case routes:
 		refuse("it asks for Level %d, the lookup %T offers Level 0", k.Level, p.Lookup)
-	}
-	for _, lack := range missing(core.Promises{Ordered: true, Linearizable: true, Leases: k.Level == grain.Level2}, promises) {
-		refuse("Level %d needs a provider that is %s; %T is not", k.Level, lack, p.Provider)
-	}
-	if _, fences := p.State.(core.Fencer); k.Level == grain.Level3 && !fences {
-		refuse("Level 3 needs a State store that fences; %T does not", p.State)
+	default:
+		for _, lack := range missing(core.Promises{Ordered: true, Linearizable: true}, promises) {
+			refuse("Level %d needs a provider that is %s; %T is not", k.Level, lack, p.Provider)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -96,12 +96,7 @@ type MemberEvent struct {
 
 // Events is the stream of events of the node: core.Topology for each view, MemberEvent for each
 // member, and what the actor system publishes. Nil before the second step of Start.
-func (n *Node) Events() *actor.EventStream {
-	if n.sys == nil {
-		return nil
-	}
-	return n.sys.Events()
-}
+func (n *Node) Events() *actor.EventStream { return n.events.Load() }
 
 // announce publishes a topology on the event stream; old is the view before, where members changed.
 func (n *Node) announce(old *core.View, t core.Topology) {

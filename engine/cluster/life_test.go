@@ -476,8 +476,10 @@ func TestEvictionFencesAndEndsRun(t *testing.T) {
 			ends = append(ends, e)
 		})
 		var why []core.StopReason
+		fenced := 0
 		node, err := cluster.New(cluster.Config{Logger: slog.New(slog.DiscardHandler), Seams: cluster.Seams{Transport: remote.NewMemory(remote.MemoryConfig{}).Host("n")}},
 			cluster.Components{Provider: provider, Lookup: hub.Lookup(), Kinds: grain.Kinds{kind}, Telemetry: cluster.Telemetry{Observer: grain.Observer{
+				Fenced: func(core.Activation) { fenced++ },
 				Deactivated: func(_ core.Activation, w core.StopReason) {
 					mu.Lock()
 					defer mu.Unlock()
@@ -503,7 +505,7 @@ func TestEvictionFencesAndEndsRun(t *testing.T) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if slices.Contains(ends, "deactivate fenced") || !slices.Equal(why, []core.StopReason{core.StopFenced}) {
+		if slices.Contains(ends, "deactivate fenced") || fenced != 1 || !slices.Equal(why, []core.StopReason{core.StopFenced}) {
 			t.Fatalf("the grain saw %v and ended by %v", ends, why)
 		}
 		if _, err := keep(t.Context(), node, "Keeper", "x", "x"); !errors.Is(err, core.ErrStopped) {

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/granary-go/granary/core"
-	"github.com/granary-go/granary/core/memory"
 	"github.com/granary-go/granary/core/strategy"
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/engine/grain"
@@ -31,8 +30,12 @@ type demanding struct {
 
 func (d demanding) Requires() core.Promises { return d.needs }
 
-// plainStore is a store that cannot fence.
-type plainStore struct{ core.Store }
+// kindService is a service that brings a kind and nothing else.
+type kindService struct{ kind grain.Kind }
+
+func (s kindService) Kinds() []grain.Kind                      { return []grain.Kind{s.kind} }
+func (kindService) Start(context.Context, grain.Runtime) error { return nil }
+func (kindService) Stop(context.Context) error                 { return nil }
 
 func TestNewComplains(t *testing.T) {
 	all := core.Promises{Ordered: true, Linearizable: true, Leases: true}
@@ -88,13 +91,12 @@ func TestNewComplains(t *testing.T) {
 		{"Level 1 without order", func(_ *cluster.Config, p *cluster.Components) {
 			p.Provider, p.Kinds[0].Level = promising{Provider: p.Provider}, grain.Level1
 		}, "ordered", core.ErrUnsupported},
-		{"Level 2 without leases", func(_ *cluster.Config, p *cluster.Components) {
-			p.Provider, p.Kinds[0].Level = promising{p.Provider, core.Promises{Ordered: true, Linearizable: true}}, grain.Level2
-		}, "leases", core.ErrUnsupported},
-		{"Level 3 without a store", func(_ *cluster.Config, p *cluster.Components) { p.State, p.Kinds[0].Level = nil, grain.Level3 }, "fences", core.ErrUnsupported},
-		{"Level 3 with a store that does not fence", func(_ *cluster.Config, p *cluster.Components) {
-			p.State, p.Kinds[0].Level = plainStore{memory.NewStore()}, grain.Level3
-		}, "fences", core.ErrUnsupported},
+		{"Level 2", func(_ *cluster.Config, p *cluster.Components) { p.Kinds[0].Level = grain.Level2 }, "Level 1 at most", core.ErrUnsupported},
+		{"Level 3 of a service", func(_ *cluster.Config, p *cluster.Components) {
+			k := keeperKind("Own", nil)
+			k.Level = grain.Level3
+			p.Services = grain.Services{kindService{k}}
+		}, "Level 1 at most", core.ErrUnsupported},
 		{"Level 1 of the parts of Single", func(_ *cluster.Config, p *cluster.Components) { p.Kinds[0].Level = grain.Level1 }, "", nil},
 	}
 	for _, test := range tests {

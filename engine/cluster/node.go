@@ -61,6 +61,8 @@ type Node struct {
 	self       atomic.Pointer[core.Member]
 	coarse     atomic.Int64 // nanoseconds since the node was made, as of the last sweep
 	made       time.Time
+	sweep      time.Duration // between two looks at idle activations; 0: none
+	events     atomic.Pointer[actor.EventStream]
 
 	open          atomic.Bool // calls are taken
 	draining      atomic.Bool // nothing new is activated

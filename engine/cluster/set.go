@@ -17,7 +17,7 @@ var Set = wire.NewSet(
 // NoTelemetrySet fills the roles of telemetry with nothing.
 var NoTelemetrySet = wire.NewSet(NoTelemetry, NoInterceptors)
 
-// NoStateSet fills the role of the state store with nothing: kinds of Level 3 are then refused.
+// NoStateSet fills the role of the state store with nothing.
 var NoStateSet = wire.NewSet(NoState)
 
 // NoTelemetry sees nothing.

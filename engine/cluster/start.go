@@ -12,6 +12,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/remote"
 )
 
 // life is where a node is between New and the end of Stop.
@@ -148,15 +149,15 @@ func (n *Node) onStop(order int, name string, share int, do func(ctx context.Con
 }
 
 func (n *Node) listen(ctx context.Context) error {
-	n.onStop(stopGoroutines, "goroutines", 5, n.group.Wait)
-	n.onStop(stopNetwork, "network", 10, n.closeNetwork)
+	n.onStop(stopGoroutines, "goroutines", 3, n.group.Wait)
+	n.onStop(stopNetwork, "network", 5, n.closeNetwork)
 	address, err := n.remote.Listen(ctx)
 	if err != nil {
 		return err
 	}
 	n.self.Store(&core.Member{
 		ID: n.id, Address: address, Kinds: slices.Sorted(maps.Keys(n.kinds)), Status: core.Joining,
-		Weight: n.cfg.Weight, Joined: uint64(n.clock.Now().UnixMilli()), Protocol: core.Protocol{Min: 1, Max: 1},
+		Weight: n.cfg.Weight, Joined: uint64(n.clock.Now().UnixMilli()), Protocol: remote.Protocol(),
 	})
 	return nil
 }
@@ -169,7 +170,8 @@ func (n *Node) startSystem(context.Context) error {
 		return err
 	}
 	n.sys = sys
-	n.onStop(stopActors, "actors", 15, n.endActors)
+	n.events.Store(sys.Events())
+	n.onStop(stopActors, "actors", 10, n.endActors)
 	processes := map[string]actor.Process{
 		processGrain:  router{n},
 		processLookup: &process{n: n, name: processLookup, request: typeLookup, response: typeLookupAnswer, viewed: true, handle: n.handleLookup},
@@ -204,10 +206,10 @@ func (n *Node) startLookup(ctx context.Context) error {
 func (n *Node) startLoops(context.Context) error {
 	stop := make(chan struct{})
 	n.group.Go("views", func() { n.watchViews(stop) })
-	if period := n.sweepPeriod(); period > 0 {
-		n.group.Go("passivation", func() { n.sweepIdle(stop, period) })
+	if n.sweep = n.sweepPeriod(); n.sweep > 0 {
+		n.group.Go("passivation", func() { n.sweepIdle(stop) })
 	}
-	n.onStop(stopLoops, "loops", 5, func(context.Context) error {
+	n.onStop(stopLoops, "loops", 2, func(context.Context) error {
 		close(stop)
 		close(n.views.over)
 		n.halted.Store(true)
@@ -262,7 +264,7 @@ func (n *Node) goUp(ctx context.Context) error {
 	if n.cfg.Client {
 		return nil
 	}
-	n.onStop(stopLeaving, "leaving", 70, n.leaveGracefully)
+	n.onStop(stopLeaving, "leaving", 50, n.leaveGracefully)
 	return n.setStatus(ctx, core.Up)
 }
 
@@ -335,13 +337,19 @@ func (n *Node) sweepPeriod() time.Duration {
 	return min(max(shortest/8, 5*time.Millisecond), 10*time.Second)
 }
 
+// idleAt reports whether a has been idle for its kind's time at the coarse time now. Uses are noted by
+// the coarse time as well, which may be a sweep behind: so a sweep more has to pass.
+func (a *activation) idleAt(now int64) bool {
+	return a.kind.idle > 0 && now-a.last.Load() >= int64(a.kind.idle+a.node.sweep)
+}
+
 // sweepIdle looks over all activations and asks those that were idle for long enough to end. There
 // is no timer an activation.
-func (n *Node) sweepIdle(stop <-chan struct{}, period time.Duration) {
+func (n *Node) sweepIdle(stop <-chan struct{}) {
 	due := make(chan struct{}, 1)
 	var cancel func() bool
 	arm := func() {
-		cancel = n.clock.AfterFunc(period, func() { due <- struct{}{} })
+		cancel = n.clock.AfterFunc(n.sweep, func() { due <- struct{}{} })
 	}
 	arm()
 	for {
@@ -354,7 +362,7 @@ func (n *Node) sweepIdle(stop <-chan struct{}, period time.Duration) {
 		now := int64(n.clock.Now().Sub(n.made))
 		n.coarse.Store(now)
 		for a := range n.acts.all() {
-			if idle := a.kind.idle; idle > 0 && now-a.last.Load() >= int64(idle) {
+			if a.idleAt(now) {
 				_ = n.sys.Nudge(a.ref, idleCheck{}) // it may be ending already
 			}
 		}
