@@ -28,6 +28,7 @@ type conn struct {
 	ep   *endpoint    // whose dial it is; nil: it was accepted
 	in   reader       // of the reading goroutine
 	open atomic.Int64 // asks of the peer without an answer
+	over atomic.Bool  // nothing that came by it is delivered any more
 
 	mu     sync.Mutex
 	link   link // nil: not connected yet
@@ -117,6 +118,7 @@ func (c *conn) Reply(id uint64, msg any, err error) {
 
 // end ends the connection once: asks fail, what was not written becomes dead letters.
 func (c *conn) end(reason error) {
+	c.over.Store(true)
 	left, first := c.w.end(fmt.Errorf("remote: link to member %s at %s has ended: %w", c.peer.Member.ID, c.peer.Member.Address, unreachable(reason)))
 	if !first {
 		return

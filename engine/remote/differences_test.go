@@ -104,7 +104,7 @@ func TestPeerThatNeverAnswersHoldsUpNobody(t *testing.T) {
 
 // TestLinksAreSmall has many peers that cannot be reached: each costs little.
 func TestLinksAreSmall(t *testing.T) {
-	const peers, each = 300, 16 << 10
+	const peers, each = 300, 48 << 10 // a dial under way costs more than the endpoint
 	network := NewMemory(MemoryConfig{})
 	a := startNode(t, "a", func(c *Config) { c.Transport, c.Address = network.Host("a"), "a:0" })
 	members := []core.Member{a.member()}

@@ -154,6 +154,9 @@ func (in *reader) intern(name []byte) string {
 // handle routes one message. An error ends the link; what concerns the message alone is answered.
 func (c *conn) handle(e *envelope) error {
 	t := &c.in.types[e.typ]
+	if c.over.Load() { // of a peer that was blocked meanwhile, for instance
+		return errDisconnected
+	}
 	if e.replyTo != 0 {
 		c.answer(e, t)
 		return nil

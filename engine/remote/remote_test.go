@@ -508,6 +508,7 @@ func TestLeave(t *testing.T) {
 				t.Errorf("%s: %v, %v", name, err, core.DeliveryOf(err))
 			}
 		}
+		time.Sleep(time.Minute)
 		if n := len(a.r.incoming); n != 0 {
 			t.Errorf("%d connections of a leaver are open", n)
 		}

@@ -79,21 +79,44 @@ func TestUnwatchAcrossMembers(t *testing.T) {
 	})
 }
 
-// TestWatchIsRepaired: whichever direction of the links is lost at the very moment of the end, the
-// watcher is told.
+// TestWatchIsRepaired: whichever of the two links is lost at the very moment of the end, and whichever
+// direction of it, the watcher is told, once.
 func TestWatchIsRepaired(t *testing.T) {
-	for name, cut := range map[string][2]string{"the way there": {"a", "b"}, "the way back": {"b", "a"}} {
+	both := func(m *Memory, _, _ *node) { m.Reset("a", "b") }
+	// only resets the link that from dialled.
+	only := func(m *Memory, from, to *node) {
+		m.mu.Lock()
+		var hit []*memoryConn
+		for c := range m.conns {
+			if c.local == string(from.id) && string(c.ra) == to.addr {
+				hit = append(hit, c)
+			}
+		}
+		m.mu.Unlock()
+		for _, c := range hit {
+			c.reset()
+		}
+	}
+	for name, tt := range map[string]struct {
+		from, to string
+		lose     func(m *Memory, a, b *node)
+	}{
+		"both links, the way there":  {"a", "b", both},
+		"both links, the way back":   {"b", "a", both},
+		"the watcher's link":         {"a", "b", only},
+		"the link of who is watched": {"b", "a", func(m *Memory, a, b *node) { only(m, b, a) }},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, a, b := pair(t, nil)
 				live := b.echo("live")
 				told := a.watcher("w", a.at(b, "live"))
 				time.Sleep(2 * lasting)
-				m.Cut(cut[0], cut[1]) // the Terminated, or what confirms the link, is on the way for ever
+				m.Cut(tt.from, tt.to) // what tells of the end is on the way for ever
 				_ = live.Stop()
 				synctest.Wait()
-				m.Reset("a", "b")
-				m.Heal(cut[0], cut[1])
+				tt.lose(m, a, b)
+				m.Heal(tt.from, tt.to)
 				select {
 				case got := <-told:
 					if got.Who.ID != "live" || got.Why == actor.TerminatedUnreachable {

@@ -60,7 +60,7 @@ const (
 	// keepFrame is the largest buffer of a frame that is used again.
 	keepFrame = 256 << 10
 	// firstFrame is the size of a new buffer.
-	firstFrame = 4 << 10
+	firstFrame = 2 << 10
 	// foreignAsk marks the wire's IDs of asks that are not slots of the local system.
 	foreignAsk = 1 << 63
 )
