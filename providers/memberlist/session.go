@@ -266,6 +266,9 @@ func (s *session) farewell(ctx context.Context) error {
 		case <-late:
 			return nil // who did not hear it will find out
 		case <-ctx.Done():
+			if others <= directly {
+				return nil // each was sent a packet; the rounds are for those that missed theirs
+			}
 			return ctx.Err()
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"os"
 )
 
 // pipe is a child's side: orders in, notices out. When the driver is gone, its end of the pipe closes
@@ -20,11 +19,15 @@ type pipe struct {
 // held, and a member must not wait for that in its hooks.
 const enough = 1024
 
-// newPipe starts to read orders and to write notices. The context ends with the order to stop.
-func newPipe(in io.Reader, out io.Writer) (*pipe, context.Context) {
+// newPipe starts to read orders and to write notices. The context ends with the order to stop; gone is
+// called when there will be no more orders.
+func newPipe(in io.Reader, out io.Writer, gone func()) (*pipe, context.Context) {
 	ctx, stop := context.WithCancel(context.Background()) // the root of this process
 	p := &pipe{orders: make(chan order, enough), notices: make(chan *notice, enough), flushed: make(chan struct{})}
-	go p.read(in, stop)
+	go func() {
+		p.read(in, stop)
+		gone()
+	}()
 	go p.write(out)
 	return p, ctx
 }
@@ -34,7 +37,7 @@ func (p *pipe) read(in io.Reader, stop context.CancelFunc) {
 	for lines.Scan() {
 		var o order
 		if json.Unmarshal(lines.Bytes(), &o) != nil {
-			break
+			return
 		}
 		if o.Do == doStop {
 			stop()
@@ -45,7 +48,6 @@ func (p *pipe) read(in io.Reader, stop context.CancelFunc) {
 		default: // nobody takes them; the pipe must be read all the same, to see its end
 		}
 	}
-	os.Exit(1)
 }
 
 func (p *pipe) write(out io.Writer) {

@@ -20,7 +20,7 @@ const (
 
 // worker makes one call after the other. That a call ends is what is being tested, so a worker may
 // get stuck in one: the watcher then takes its work away and has another goroutine go on with it. That
-// costs two atomic stores a call, where a goroutine for each would double what a call costs here.
+// costs a call two atomic operations, and no goroutine of its own.
 type worker struct {
 	work
 	present atomic.Pointer[attempt] // whoever takes it out records its end
