@@ -22,13 +22,14 @@ var (
 // conn is one epoch of a connection with one peer: from the moment its first message may be queued to
 // its end, which fails everything outstanding. It is the actor.Replier of the asks that came by it.
 type conn struct {
-	r    *Remote
-	peer *Peer
-	w    *writer
-	ep   *endpoint    // whose dial it is; nil: it was accepted
-	in   reader       // of the reading goroutine
-	open atomic.Int64 // asks of the peer without an answer
-	over atomic.Bool  // nothing that came by it is delivered any more
+	r       *Remote
+	peer    *Peer
+	w       *writer
+	ep      *endpoint    // whose dial it is; nil: it was accepted
+	in      reader       // of the reading goroutine
+	open    atomic.Int64 // asks of the peer without an answer
+	leaving atomic.Bool  // the peer has said goodbye: the last answers are awaited
+	over    atomic.Bool  // nothing that came by it is delivered any more
 
 	mu     sync.Mutex
 	link   link // nil: not connected yet
@@ -62,6 +63,13 @@ func (c *conn) attach(l link) bool {
 		}
 	})
 	return true
+}
+
+// connected reports whether there is a link.
+func (c *conn) connected() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link != nil
 }
 
 // read routes frames until the link ends.
@@ -114,6 +122,22 @@ func (c *conn) Reply(id uint64, msg any, err error) {
 	if c.open.Add(-1) == 0 && c.r.draining.Load() {
 		c.r.poke()
 	}
+}
+
+// leave is what a DisconnectRequest asks for: nothing new goes to the peer, and the link ends when the
+// last answer is here, or a little later. So a question that was on its way when the peer said goodbye
+// is answered like any other.
+func (c *conn) leave() error {
+	c.w.refuse(fmt.Errorf("remote: send to member %s at %s: %w", c.peer.Member.ID, c.peer.Member.Address, errDisconnected))
+	if c.ep != nil {
+		c.ep.lost(c, errDisconnected)
+	}
+	c.leaving.Store(true)
+	if c.w.outstanding() == 0 {
+		return errDisconnected
+	}
+	c.r.clock.AfterFunc(stopGrace, func() { c.end(errDisconnected) })
+	return nil
 }
 
 // end ends the connection once: asks fail, what was not written becomes dead letters.

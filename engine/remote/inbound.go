@@ -116,7 +116,7 @@ func (c *conn) receive(frame []byte) (err error) {
 		c.in.resolveTypes(c.r.cfg.Types)
 		return c.in.batch.each(c.handle)
 	case tagDisconnect:
-		return errDisconnected
+		return c.leave()
 	case tagConnect, tagResponse:
 		return violation("a second handshake")
 	}
@@ -159,6 +159,9 @@ func (c *conn) handle(e *envelope) error {
 	}
 	if e.replyTo != 0 {
 		c.answer(e, t)
+		if c.leaving.Load() && c.w.outstanding() == 0 {
+			return errDisconnected
+		}
 		return nil
 	}
 	if err := c.deliver(e, t); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -148,6 +149,38 @@ func TestDrainWaitsForAnswers(t *testing.T) {
 			t.Errorf("send after Stop: %v", err)
 		}
 	})
+}
+
+// TestNothingIsLostByStop: what was sent before an orderly end arrives.
+func TestNothingIsLostByStop(t *testing.T) {
+	for range 10 {
+		x, y := startNode(t, "x", nil), startNode(t, "y", nil)
+		join(t, x, y)
+		var got atomic.Int64
+		_, err := y.sys.SpawnNamed("sink", &actor.Props{Mailbox: actor.MailboxConfig{Kind: actor.Unbounded}, New: func() actor.Actor {
+			return actor.Func(func(c *actor.Context) {
+				if _, ok := c.Message().(*wrapperspb.BytesValue); ok {
+					got.Add(1)
+				}
+			})
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 2_000
+		for range n {
+			if err := x.at(y, "sink").Tell(wrapperspb.Bytes(make([]byte, 500))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := x.r.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.r.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "all arrived", func() bool { return got.Load() == n })
+	}
 }
 
 // TestStopWithABrokenPeer: a peer that reads nothing does not hold up the stop.

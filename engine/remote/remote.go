@@ -353,10 +353,7 @@ func (r *Remote) Drain(ctx context.Context) error {
 // written waits until conns have nothing left to write.
 func (r *Remote) written(ctx context.Context, conns []*conn) error {
 	for _, c := range conns {
-		c.mu.Lock()
-		connected := c.link != nil
-		c.mu.Unlock()
-		if !connected {
+		if !c.connected() {
 			continue // a dial may take long and may fail; what waits for it is told
 		}
 		select {
@@ -418,16 +415,27 @@ func (r *Remote) Stop(ctx context.Context) error {
 	return nil
 }
 
-// goodbye tells peers of the end, behind everything that is queued, for at most a second.
+// goodbye tells peers of the end, behind everything that is queued. A peer that has read it ends the
+// link, which proves that it has read all the rest; it has a second for that.
 func (r *Remote) goodbye(ctx context.Context, conns []*conn) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := r.clock.AfterFunc(stopGrace, func() { cancel(errStopping) })
+	over := make(chan struct{})
+	stop := r.clock.AfterFunc(stopGrace, func() { close(over) })
 	defer stop()
 	for _, c := range conns {
 		c.w.goodbye(fmt.Errorf("remote: send to member %s: %w", c.peer.Member.ID, errStopping))
 	}
-	_ = r.written(ctx, conns) // who does not read in time learns it from the end of the link
+	for _, c := range conns {
+		if !c.connected() {
+			continue
+		}
+		select {
+		case <-c.done:
+		case <-over:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // poke wakes whoever waits for a change of links.

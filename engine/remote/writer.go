@@ -134,7 +134,7 @@ func (w *writer) queue(o *outgoing, u urgency) error {
 	if w.ended != nil {
 		return w.ended
 	}
-	if w.leaving {
+	if w.leaving && u != ofRuntime {
 		return w.full
 	}
 	if w.msgs >= int(u)*w.limits.QueueMessages || w.bytes >= int(u)*w.limits.QueueBytes {
@@ -337,7 +337,22 @@ func (w *writer) expired(tick, age uint32) []ask {
 	return out
 }
 
-// goodbye queues a DisconnectRequest behind everything else and takes nothing more.
+// refuse makes all later sends of users fail with err; answers still go out.
+func (w *writer) refuse(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.leaving = true
+	w.full = undelivered(err)
+}
+
+// outstanding is the number of asks that are not answered.
+func (w *writer) outstanding() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.asks)
+}
+
+// goodbye queues a DisconnectRequest behind everything else; of what comes later only answers are taken.
 func (w *writer) goodbye(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
