@@ -173,6 +173,8 @@ func TestPeerCallsAtFirstSight(t *testing.T) {
 				first.Store(c.Node(0))
 				c.Add()
 				c.Add()
+				c.Agree()
+				synctest.Wait() // the observer has heard of it, too
 				wg.Wait()
 			})
 		})

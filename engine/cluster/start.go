@@ -150,7 +150,7 @@ func (n *Node) onStop(order int, name string, share int, do func(ctx context.Con
 
 func (n *Node) listen(ctx context.Context) error {
 	n.onStop(stopGoroutines, "goroutines", 3, n.group.Wait)
-	n.onStop(stopNetwork, "network", 5, n.closeNetwork)
+	n.onStop(stopNetwork, "network", 12, n.closeNetwork)
 	address, err := n.remote.Listen(ctx)
 	if err != nil {
 		return err
@@ -264,7 +264,7 @@ func (n *Node) goUp(ctx context.Context) error {
 	if n.cfg.Client {
 		return nil
 	}
-	n.onStop(stopLeaving, "leaving", 50, n.leaveGracefully)
+	n.onStop(stopLeaving, "leaving", 43, n.leaveGracefully)
 	return n.setStatus(ctx, core.Up)
 }
 

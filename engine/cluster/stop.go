@@ -248,12 +248,19 @@ func (n *Node) endActors(ctx context.Context) error {
 	return n.sys.Stop(ctx)
 }
 
-// closeNetwork lets the last answers out and ends the links.
+// closeNetwork lets the last answers out, says goodbye, and ends the links; whatever is left of the
+// time is for those of peers that do not answer.
 func (n *Node) closeNetwork(ctx context.Context) error {
-	drain, cancel := n.withTimeout(ctx, n.cfg.StopTimeout/20)
-	defer cancel()
-	if err := n.remote.Drain(drain); err != nil && !n.fenced.Load() {
+	soft := func(f func(context.Context) error) error {
+		ctx, cancel := n.withTimeout(ctx, n.cfg.StopTimeout/25)
+		defer cancel()
+		return f(ctx)
+	}
+	if err := soft(n.remote.Drain); err != nil && !n.fenced.Load() {
 		n.log.Warn("cluster: stop: some peers may miss their last answers", "error", err)
+	}
+	if soft(n.remote.Stop) == nil {
+		return nil
 	}
 	return n.remote.Stop(ctx)
 }

@@ -96,39 +96,48 @@ func (w *wireEnds) AppendWire(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-func parseEnds(data []byte) ([]core.Activation, error) {
-	var ends []core.Activation
+// eachEnd reads a granary.ActivationsTerminated and calls f with each end in it, up to the first that
+// is malformed. It keeps none, so that a message of many empty ends costs no memory.
+func eachEnd(data []byte, f func(core.Activation)) error {
 	var inner error
 	err := fields(data, func(num protowire.Number, _ uint64, data []byte) {
-		if num != 1 {
+		if num != 1 || inner != nil {
 			return
 		}
 		var a core.Activation
-		inner = errors.Join(inner, fields(data, func(num protowire.Number, _ uint64, data []byte) {
-			switch num {
-			case 1:
-				a.Identity.Key = string(data)
-			case 2:
-				a.Identity.Kind = string(data)
-			case 3:
-				inner = errors.Join(inner, parsePlacement(data, &a.Placement))
-			}
-		}))
-		ends = append(ends, a)
+		if a, inner = parseEnd(data); inner == nil {
+			f(a)
+		}
 	})
-	return ends, errors.Join(err, inner)
+	return errors.Join(err, inner)
+}
+
+func parseEnd(data []byte) (a core.Activation, err error) {
+	var inner error
+	err = fields(data, func(num protowire.Number, _ uint64, data []byte) {
+		switch num {
+		case 1:
+			a.Identity.Key = string(data)
+		case 2:
+			a.Identity.Kind = string(data)
+		case 3:
+			if inner == nil {
+				inner = parsePlacement(data, &a.Placement)
+			}
+		}
+	})
+	return a, errors.Join(err, inner)
 }
 
 // dropEnded takes the notices of a member about activations of its own.
 func (n *Node) dropEnded(m *remote.Inbound) error {
-	ends, err := parseEnds(m.Data)
-	if err != nil {
-		return core.WithDelivery(err, core.Undelivered)
-	}
-	for _, a := range ends {
+	err := eachEnd(m.Data, func(a core.Activation) {
 		if a.PID.Member == m.From.Member.ID { // a member speaks for itself only
 			n.cache.Drop(a.Identity, a.PID)
 		}
+	})
+	if err != nil {
+		return core.WithDelivery(err, core.Undelivered)
 	}
 	return nil
 }
