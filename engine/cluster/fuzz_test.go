@@ -57,7 +57,11 @@ func FuzzEachEnd(f *testing.F) {
 	f.Add(whole)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var ends []core.Activation
-		err := eachEnd(data, func(a core.Activation) { ends = append(ends, a) })
+		err := eachEnd(data, func(a core.Activation) {
+			if a != (core.Activation{}) { // nothing is written for an empty one
+				ends = append(ends, a)
+			}
+		})
 		if err != nil {
 			if !errors.Is(err, core.ErrInvalid) {
 				t.Fatalf("untyped error: %v", err)
@@ -75,7 +79,7 @@ func FuzzEachEnd(f *testing.F) {
 			}
 			i++
 		})
-		if empty := (core.Activation{}); err != nil || i != len(ends) && ends[i] != empty {
+		if err != nil || i != len(ends) {
 			t.Fatalf("%d of %d ends came back: %v", i, len(ends), err)
 		}
 	})
@@ -93,7 +97,7 @@ func FuzzParseResponse(f *testing.F) {
 			return
 		}
 		p := &clusterpb.GrainResponse{}
-		if err := proto.Unmarshal(data, p); err != nil {
+		if err := proto.Unmarshal(data, p); err != nil || len(p.ProtoReflect().GetUnknown())+len(p.GetPlacement().ProtoReflect().GetUnknown())+len(p.GetPlacement().GetPid().ProtoReflect().GetUnknown()) > 0 {
 			return // UTF-8 and wire types are judged by whoever uses the field
 		}
 		if pid := p.GetPlacement().GetPid(); string(own.data) != string(p.GetMessageData()) || own.place.PID.ID != pid.GetId() || string(own.place.PID.Member) != pid.GetMember() {

@@ -208,3 +208,33 @@ func remaining(ctx context.Context, clock core.Clock) time.Duration {
 	}
 	return min(max(at.Sub(clock.Now()), time.Microsecond), math.MaxInt64/2)
 }
+
+// runtime is what the node lends to a service.
+func (n *Node) runtime(name string) grain.Runtime {
+	return grain.Runtime{
+		Caller: n, Env: n.env(name), Self: n.Self(), View: n.View, Actors: n.sys,
+		Handle: n.handleService, Send: n.sendService,
+	}
+}
+
+// handleService registers a raw process of a service.
+func (n *Node) handleService(name string, h grain.Handler) {
+	p := &process{n: n, name: name, request: typeProcess, response: typeProcessAnswer,
+		handle: func(ctx context.Context, from core.Member, _ *stamp, m core.Message) (core.Message, error) {
+			return h(ctx, from, m)
+		}}
+	if _, err := n.sys.Register(name, p); err != nil {
+		n.log.Error("cluster: a process of a service is not reachable", "process", name, "error", err)
+		return
+	}
+	n.handlers.Store(name, p)
+	n.remote.AllowRaw(name, typeProcess)
+}
+
+// sendService reaches a raw process of a service, on this member too.
+func (n *Node) sendService(ctx context.Context, to core.Member, name string, m core.Message) (core.Message, error) {
+	if p, ok := n.handlers.Load(name); ok && to.ID == n.id {
+		return p.(*process).protect(ctx, to, &wireEnvelope{message: m})
+	}
+	return n.request(ctx, to, name, &wireEnvelope{typ: typeProcess, message: m})
+}

@@ -7,11 +7,9 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
-	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -320,82 +318,4 @@ func (n *Node) enough(v *core.View) bool {
 		}
 	}
 	return self && up >= n.cfg.MinMembers
-}
-
-// sweepPeriod is how often activations are looked over for passivation: often enough for the kind of
-// the shortest idle time. Zero: no kind has one.
-func (n *Node) sweepPeriod() time.Duration {
-	var shortest time.Duration
-	for _, k := range n.kinds {
-		if k.idle > 0 && (shortest == 0 || k.idle < shortest) {
-			shortest = k.idle
-		}
-	}
-	if shortest == 0 {
-		return 0
-	}
-	return min(max(shortest/8, 5*time.Millisecond), 10*time.Second)
-}
-
-// idleAt reports whether a has been idle for its kind's time at the coarse time now. Uses are noted by
-// the coarse time as well, which may be a sweep behind: so a sweep more has to pass.
-func (a *activation) idleAt(now int64) bool {
-	return a.kind.idle > 0 && now-a.last.Load() >= int64(a.kind.idle+a.node.sweep)
-}
-
-// sweepIdle looks over all activations and asks those that were idle for long enough to end. There
-// is no timer an activation.
-func (n *Node) sweepIdle(stop <-chan struct{}) {
-	due := make(chan struct{}, 1)
-	var cancel func() bool
-	arm := func() {
-		cancel = n.clock.AfterFunc(n.sweep, func() { due <- struct{}{} })
-	}
-	arm()
-	for {
-		select {
-		case <-due:
-		case <-stop:
-			cancel()
-			return
-		}
-		now := int64(n.clock.Now().Sub(n.made))
-		n.coarse.Store(now)
-		for a := range n.acts.all() {
-			if a.idleAt(now) {
-				_ = n.sys.Nudge(a.ref, idleCheck{}) // it may be ending already
-			}
-		}
-		arm()
-	}
-}
-
-// runtime is what the node lends to a service.
-func (n *Node) runtime(name string) grain.Runtime {
-	return grain.Runtime{
-		Caller: n, Env: n.env(name), Self: n.Self(), View: n.View, Actors: n.sys,
-		Handle: n.handleService, Send: n.sendService,
-	}
-}
-
-// handleService registers a raw process of a service.
-func (n *Node) handleService(name string, h grain.Handler) {
-	p := &process{n: n, name: name, request: typeProcess, response: typeProcessAnswer,
-		handle: func(ctx context.Context, from core.Member, _ *stamp, m core.Message) (core.Message, error) {
-			return h(ctx, from, m)
-		}}
-	if _, err := n.sys.Register(name, p); err != nil {
-		n.log.Error("cluster: a process of a service is not reachable", "process", name, "error", err)
-		return
-	}
-	n.handlers.Store(name, p)
-	n.remote.AllowRaw(name, typeProcess)
-}
-
-// sendService reaches a raw process of a service, on this member too.
-func (n *Node) sendService(ctx context.Context, to core.Member, name string, m core.Message) (core.Message, error) {
-	if p, ok := n.handlers.Load(name); ok && to.ID == n.id {
-		return p.(*process).protect(ctx, to, &wireEnvelope{message: m})
-	}
-	return n.request(ctx, to, name, &wireEnvelope{typ: typeProcess, message: m})
 }
