@@ -16,8 +16,9 @@ fuzz: ## every fuzz target: make fuzz [FUZZTIME=10s] [TARGET=regexp]
 bench: ## side by side with Proto.Actor: make bench [ROWS=regexp] [ROUNDS=5] [JSON=1]
 	@GOWORK=off go run -C bench . $(if $(ROWS),-rows '$(ROWS)') $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(JSON),-json)
 
-generate: ## protobuf and wire, with pinned tools
+generate: ## protobuf, grains and wire, with pinned tools
 	@GOWORK=off go run -C tools ./genprotos
+	@cd cmd/granary-gen && GOWORK=off go test -count=1 -run '^(TestGolden|TestExamplesAreCurrent)$$' . -update
 	@GOWORK=off go run -C tools ./wirecheck -gen
 
 wire: ## compare committed injectors with what wire generates

@@ -104,6 +104,47 @@ func ExampleInterceptor() {
 	// Output: Say ok
 }
 
+func ExampleCallOption() {
+	var node grain.Caller = greeterNode() // a started *cluster.Node
+	to := core.Identity{Kind: "Greeter", Key: "world"}
+
+	text, err := grain.Call[string](context.Background(), node, to, "Say", "you",
+		grain.Timeout(time.Second), grain.Header("tenant", "a"), grain.RetryOverloaded())
+	fmt.Println(text, err)
+
+	o := grain.ResolveOptions([]grain.CallOption{grain.Timeout(time.Second), grain.Timeout(time.Minute)})
+	fmt.Println(o.Timeout)
+	// Output:
+	// hello you, 1 <nil>
+	// 1m0s
+}
+
+// A turn knows its grain and what came along with the call.
+func ExampleTurn() {
+	self := grain.NewSelf(&backend{a: core.Activation{Identity: core.Identity{Kind: "Cart", Key: "ann"}}})
+	ctx := grain.WithTurn(context.Background(), &grain.Turn{Self: self, Headers: map[string]string{"tenant": "a"}}) // the engine does this
+	turn, _ := grain.FromContext(ctx)
+	fmt.Println(turn.Identity(), turn.Header("tenant"))
+	// Output: Cart/ann a
+}
+
+// clock is a service: a part of the node that brings a kind of its own.
+type clock struct{ kind grain.Kind }
+
+func (c *clock) Kinds() []grain.Kind                        { return []grain.Kind{c.kind} }
+func (c *clock) Start(context.Context, grain.Runtime) error { return nil }
+func (c *clock) Stop(context.Context) error                 { return nil }
+
+func ExampleService() {
+	services := grain.Services{&clock{grain.KindOf("Clock", newGreeter, grain.Method("Say", (*greeter).Say))}}
+	for _, s := range services { // the engine does this
+		for _, k := range s.Kinds() {
+			fmt.Println(k.Name, s.Start(context.Background(), grain.Runtime{}), s.Stop(context.Background()))
+		}
+	}
+	// Output: Clock <nil> <nil>
+}
+
 func ExampleFromContext() {
 	ctx := grain.WithTurn(context.Background(), &grain.Turn{Headers: map[string]string{"tenant": "a"}}) // the engine does this
 	if turn, ok := grain.FromContext(ctx); ok {

@@ -25,7 +25,7 @@ const stream = `{"Action":"start","Package":"a"}
 `
 
 func TestCountsLeafTestsAndPackagesThatFailWithoutOne(t *testing.T) {
-	r := newReport()
+	r := newReport("go test -count=1")
 	if err := r.read(strings.NewReader(stream), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestCountsLeafTestsAndPackagesThatFailWithoutOne(t *testing.T) {
 }
 
 func TestParentThatFailsInItsOwnLinesIsAFailure(t *testing.T) {
-	r := newReport()
+	r := newReport("go test -count=1")
 	text := `{"Action":"pass","Package":"a","Test":"TestParent/one"}
 {"Action":"fail","Package":"a","Test":"TestParent"}
 {"Action":"fail","Package":"a"}

@@ -49,10 +49,7 @@ func checkDifferences(w *workspace, ran map[string]string) error {
 			}
 		}
 	}
-	if len(bad) > 0 {
-		return fmt.Errorf("%s", strings.Join(bad, "\n"))
-	}
-	return nil
+	return bad.err()
 }
 
 func checkDifference(t *tree, id, proof string, ran map[string]string, bad *findings) {

@@ -20,14 +20,14 @@ type block struct {
 }
 
 // checkDocs holds every block of the docs against the project: a Go block that is a whole file is
-// compiled, any other Go block must stand word for word in a compiled Go file; a shell command is
-// run, or stands in tools/not_run.txt with the reason.
+// compiled, and run if it is a program; any other Go block must stand word for word in a compiled Go
+// file; a shell command is run, or stands in tools/not_run.txt with the reason. Every block says what
+// it is, so that none escapes.
 func checkDocs(ctx context.Context, w *workspace) error {
 	blocks, err := docBlocks(w)
 	if err != nil {
 		return err
 	}
-	var bad findings
 	source, err := allSource(w)
 	if err != nil {
 		return err
@@ -36,43 +36,37 @@ func checkDocs(ctx context.Context, w *workspace) error {
 	if err != nil {
 		return err
 	}
-	ran := map[string]bool{}
+	var bad findings
+	ran, excused := map[string]bool{}, map[string]bool{}
 	for _, b := range blocks {
 		switch b.lang {
 		case "go":
 			if err := checkGo(ctx, w, b, source); err != nil {
 				bad.addf("%s:%d: %v", b.file, b.line, err)
 			}
-		case "sh", "bash", "shell", "console":
+		case "sh", "console":
 			for _, command := range shellCommands(b.text) {
-				if ran[command] || notRun[command] {
-					continue
-				}
-				ran[command] = true
-				if err := runCommand(ctx, w, command); err != nil {
-					bad.addf("%s:%d: %v", b.file, b.line, err)
+				if notRun[command] {
+					excused[command] = true
+				} else if !ran[command] {
+					ran[command] = true
+					if _, err := w.combined(ctx, ".", nil, "sh", "-c", command); err != nil {
+						bad.addf("%s:%d: %v", b.file, b.line, err)
+					}
 				}
 			}
+		case "text", "proto", "json":
+		default:
+			bad.addf("%s:%d: a block of %q: say go, sh, console, proto, json or text, and end it", b.file, b.line, b.lang)
+		}
+	}
+	for command := range notRun {
+		if !excused[command] {
+			bad.addf("tools/not_run.txt: no document has %q", command)
 		}
 	}
 	brokenLinks(w, &bad)
-	if len(bad) > 0 {
-		return fmt.Errorf("%s", strings.Join(bad, "\n"))
-	}
-	return nil
-}
-
-// commandLimit is how long one command of the docs may take; a longer one belongs into not_run.txt.
-const commandLimit = 2 * time.Minute
-
-func runCommand(ctx context.Context, w *workspace, command string) error {
-	limited, cancel := context.WithTimeout(ctx, commandLimit)
-	defer cancel()
-	_, err := w.combined(limited, ".", nil, "sh", "-c", command)
-	if limited.Err() != nil && ctx.Err() == nil {
-		return fmt.Errorf("%q runs for more than %v: put it into tools/not_run.txt with the reason", command, commandLimit)
-	}
-	return err
+	return bad.err()
 }
 
 // docFiles lists the Markdown files of the project.
@@ -120,14 +114,17 @@ func fences(file, text string) []block {
 	for i, line := range strings.Split(text, "\n") {
 		trimmed := strings.TrimSpace(line)
 		switch {
-		case open == nil && strings.HasPrefix(trimmed, "```"):
-			open = &block{file: file, line: i + 1, lang: strings.TrimPrefix(trimmed, "```")}
+		case open == nil && (strings.HasPrefix(trimmed, "```") || strings.HasPrefix(trimmed, "~~~")):
+			open = &block{file: file, line: i + 1, lang: strings.TrimSpace(strings.TrimPrefix(trimmed, "```"))}
 		case open != nil && trimmed == "```":
 			blocks = append(blocks, *open)
 			open = nil
 		case open != nil:
 			open.text += line + "\n"
 		}
+	}
+	if open != nil {
+		blocks = append(blocks, block{file, open.line, "unclosed " + open.lang, open.text})
 	}
 	return blocks
 }
@@ -148,8 +145,28 @@ func checkGo(ctx context.Context, w *workspace, b block, source string) error {
 	if err := os.WriteFile(name, []byte(b.text), 0o644); err != nil {
 		return err
 	}
-	_, err = w.combined(ctx, ".", nil, "go", "vet", name)
-	return err
+	if _, err = w.combined(ctx, ".", nil, "go", "vet", name); err != nil || !strings.Contains(b.text, "func main()") {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	out, err := w.combined(ctx, ".", nil, "go", "run", name)
+	if err != nil {
+		return err
+	}
+	return printsWhatItSays(b.text, out)
+}
+
+var printed = regexp.MustCompile(`(?m)^\s*fmt\.Print.*\) // (.*)$`)
+
+// printsWhatItSays wants each comment behind a print to be a line of what the program printed.
+func printsWhatItSays(program, out string) error {
+	for _, m := range printed.FindAllStringSubmatch(program, -1) {
+		if !slices.Contains(strings.Split(out, "\n"), m[1]) {
+			return fmt.Errorf("the program does not print %q, but\n%s", m[1], out)
+		}
+	}
+	return nil
 }
 
 // squeeze makes white space uniform, so that a block may be indented less than its source.
@@ -159,6 +176,9 @@ func allSource(w *workspace) (string, error) {
 	var all strings.Builder
 	for _, m := range w.modules {
 		err := filepath.WalkDir(w.path(m), func(path string, d os.DirEntry, err error) error {
+			if err == nil && d.IsDir() && d.Name() == "testdata" {
+				return filepath.SkipDir // not compiled
+			}
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
 				return err
 			}
@@ -215,28 +235,4 @@ func readNotRun(w *workspace) (map[string]bool, error) {
 		commands[strings.TrimSpace(command)] = true
 	}
 	return commands, nil
-}
-
-var link = regexp.MustCompile(`\]\(([^)#:\s]+)(#[^)]*)?\)`)
-
-// brokenLinks finds relative links to files that do not exist.
-func brokenLinks(w *workspace, bad *findings) {
-	files, err := docFiles(w)
-	if err != nil {
-		bad.addf("%v", err)
-		return
-	}
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			bad.addf("%v", err)
-			continue
-		}
-		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(f), m[1])); err != nil {
-				rel, _ := filepath.Rel(w.root, f)
-				bad.addf("%s: link to %s leads nowhere", rel, m[1])
-			}
-		}
-	}
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -75,8 +77,11 @@ func fuzzAll(ctx context.Context, w *workspace, pattern *regexp.Regexp, d time.D
 			crashes++
 		}
 	}
+	if count == 0 {
+		fmt.Fprintf(os.Stderr, "no target matches %q\n", pattern)
+	}
 	fmt.Printf("%d targets, %d execs, %d crashes\n", count, execs, crashes)
-	if crashes > 0 {
+	if crashes > 0 || count == 0 {
 		return 1
 	}
 	return 0
@@ -130,8 +135,13 @@ func decodersHaveTargets(w *workspace, targets []fuzzTarget) error {
 	return scan.Err()
 }
 
-// fuzzError is the short form inside make test.
-func fuzzError(ctx context.Context, w *workspace, d time.Duration) error {
+// shortExecs is how many inputs a target gets in the short form. It is a count and not a time, since
+// a fuzzer that is stopped by its time limit while it works on an input reports that as a failure.
+const shortExecs = "400x"
+
+// fuzzError is the short form inside make test: each package is built once, two at a time, and each of
+// its targets gets some new inputs.
+func fuzzError(ctx context.Context, w *workspace) error {
 	targets, err := findFuzz(w)
 	if err != nil {
 		return err
@@ -139,10 +149,62 @@ func fuzzError(ctx context.Context, w *workspace, d time.Duration) error {
 	if err := decodersHaveTargets(w, targets); err != nil {
 		return err
 	}
+	dir, err := os.MkdirTemp("", "granary-fuzz-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	packages := make(chan []fuzzTarget)
+	errs := make(chan error, len(targets))
+	var workers sync.WaitGroup
+	for n := range 2 {
+		workers.Go(func() {
+			for list := range packages {
+				errs <- fuzzPackage(ctx, w, list, filepath.Join(dir, fmt.Sprint(n)))
+			}
+		})
+	}
+	for _, list := range byPackage(targets) {
+		packages <- list
+	}
+	close(packages)
+	workers.Wait()
+	close(errs)
+	var all []error
+	for err := range errs {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
+}
+
+func byPackage(targets []fuzzTarget) [][]fuzzTarget {
+	var out [][]fuzzTarget
+	at := map[string]int{}
 	for _, t := range targets {
-		out, err := w.combined(ctx, t.module, nil, "go", "test", t.dir, "-run=^$", "-fuzz=^"+t.name+"$", "-fuzztime="+d.String(), "-parallel=2")
+		key := t.module + " " + t.dir
+		i, seen := at[key]
+		if !seen {
+			i = len(out)
+			at[key] = i
+			out = append(out, nil)
+		}
+		out[i] = append(out[i], t)
+	}
+	return out
+}
+
+// fuzzPackage builds the instrumented test program of one package and runs its targets.
+func fuzzPackage(ctx context.Context, w *workspace, targets []fuzzTarget, scratch string) error {
+	first := targets[0]
+	program := scratch + ".test"
+	if _, err := w.combined(ctx, first.module, nil, "go", "test", "-c", "-fuzz=Fuzz", "-o", program, first.dir); err != nil {
+		return err
+	}
+	for _, t := range targets {
+		_, err := w.combined(ctx, filepath.Join(t.module, t.dir), nil, program, "-test.run=^$", "-test.fuzz=^"+t.name+"$",
+			"-test.fuzztime="+shortExecs, "-test.parallel=1", "-test.fuzzcachedir="+scratch+".cache")
 		if err != nil {
-			return fmt.Errorf("%s %s: %w\n%s", t.module, t.name, err, out)
+			return fmt.Errorf("%s %s: %w", filepath.Join(t.module, t.dir), t.name, err)
 		}
 	}
 	return nil

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -19,14 +21,16 @@ type event struct {
 
 // report gathers the events of one go test run.
 type report struct {
+	command string // what repeats a test or a package, up to their names
+
 	outcome map[string]string           // "package test" → pass, fail, skip
 	parents map[string]bool             // tests that have subtests
 	output  map[string]*strings.Builder // of a test, a package or a build
 	failed  []string                    // packages that failed, in order
 }
 
-func newReport() *report {
-	return &report{outcome: map[string]string{}, parents: map[string]bool{}, output: map[string]*strings.Builder{}}
+func newReport(command string) *report {
+	return &report{command: command, outcome: map[string]string{}, parents: map[string]bool{}, output: map[string]*strings.Builder{}}
 }
 
 // read consumes the stream; lines that are no events (build errors of old forms) are kept as text.
@@ -52,8 +56,10 @@ func (r *report) take(e event) {
 	key := e.Package
 	if e.Test != "" {
 		key += " " + e.Test
-		if i := strings.LastIndexByte(e.Test, '/'); i >= 0 {
-			r.parents[e.Package+" "+e.Test[:i]] = true
+		for i, c := range []byte(e.Test) { // a name may hold slashes of its own: all that is before one may be a parent
+			if c == '/' {
+				r.parents[e.Package+" "+e.Test[:i]] = true
+			}
 		}
 	}
 	switch e.Action {
@@ -86,55 +92,52 @@ func (r *report) of(key string) string {
 	return ""
 }
 
-// count tallies leaf tests; a package that failed without a failing test (it did not build, its
-// TestMain found a leak, it timed out) counts as one failure.
-func (r *report) count() (*tally, []failure) {
-	t := &tally{}
-	var failures []failure
+// count tallies leaf tests. A parent that failed in its own lines counts as one failure, and so does
+// a package that failed without a failing test: it did not build, its TestMain found a leak.
+func (r *report) count() result {
+	var out result
 	blamed := map[string]bool{}
-	keys := make([]string, 0, len(r.outcome))
-	for key := range r.outcome {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
+	for _, key := range slices.Sorted(maps.Keys(r.outcome)) {
 		pkg, test, _ := strings.Cut(key, " ")
-		if r.outcome[key] == "fail" {
-			blamed[pkg] = true
-			if !r.parents[key] || r.leafPassed(key) {
-				failures = append(failures, failure{key, r.of(key), repeatTest(pkg, test)})
-			}
-		}
-		if r.parents[key] {
-			continue
-		}
+		parent := r.parents[key]
 		switch r.outcome[key] {
-		case "pass":
-			t.passed++
+		case "fail":
+			blamed[pkg] = true
+			if !parent || r.leavesPassed(key) {
+				out.fail(note{key, r.of(key), r.repeat(pkg, test)})
+			}
 		case "skip":
-			t.skipped++
+			if !parent {
+				out.skipped++
+				out.skips = append(out.skips, note{key, r.of(key), r.repeat(pkg, test)})
+			}
 		default:
-			t.failed++
+			if !parent {
+				out.passed++
+			}
 		}
 	}
 	for _, pkg := range r.failed {
-		if blamed[pkg] {
-			continue
+		if !blamed[pkg] {
+			out.fail(note{pkg, r.ofPackage(pkg), r.repeat(pkg, "")})
 		}
-		t.failed++
-		text := r.of(pkg)
-		for key, b := range r.output {
-			if strings.HasPrefix(key, pkg+" [") || key == pkg+".test" {
-				text += b.String()
-			}
-		}
-		failures = append(failures, failure{pkg, text + r.of(""), "go test -count=1 " + pkg})
 	}
-	return t, failures
+	return out
 }
 
-// leafPassed reports whether a failed parent has no failed child: it failed in its own lines.
-func (r *report) leafPassed(parent string) bool {
+// ofPackage is what a package printed outside of its tests, and what its build said.
+func (r *report) ofPackage(pkg string) string {
+	text := r.of(pkg)
+	for _, key := range slices.Sorted(maps.Keys(r.output)) {
+		if strings.HasPrefix(key, pkg+" [") || key == pkg+".test" {
+			text += r.of(key)
+		}
+	}
+	return text + r.of("")
+}
+
+// leavesPassed reports whether a failed parent has no failed child: it failed in its own lines.
+func (r *report) leavesPassed(parent string) bool {
 	for key, outcome := range r.outcome {
 		if outcome == "fail" && strings.HasPrefix(key, parent+"/") {
 			return false
@@ -143,44 +146,63 @@ func (r *report) leafPassed(parent string) bool {
 	return true
 }
 
-func repeatTest(pkg, test string) string {
+// repeat is the command that runs one test, or a whole package, once more.
+func (r *report) repeat(pkg, test string) string {
+	if test == "" {
+		return r.command + " " + pkg
+	}
 	parts := strings.Split(test, "/")
 	for i, p := range parts {
-		parts[i] = "^" + p + "$"
+		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
 	}
-	return fmt.Sprintf("go test -count=1 -run '%s' %s", strings.Join(parts, "/"), pkg)
+	return fmt.Sprintf("%s -run %s %s", r.command, shellQuote(strings.Join(parts, "/")), pkg)
 }
 
-// goTest runs go test -json in a folder and reads its events.
-func goTest(ctx context.Context, w *workspace, dir, logFile string, env []string, args ...string) (*tally, []failure, error) {
-	cmd := w.command(ctx, dir, env, append([]string{"go", "test", "-json", "-count=1"}, args...)...)
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// goTest runs go test -json with flags over packages in a folder and reads its events.
+func goTest(ctx context.Context, w *workspace, dir, logFile string, env, flags []string, packages ...string) (result, error) {
+	args := slices.Concat([]string{"go", "test", "-json", "-count=1"}, flags, packages)
+	cmd := w.command(ctx, dir, env, args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, nil, err
+		return result{}, err
 	}
 	var log io.Writer
 	if logFile != "" {
 		f, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 		if err != nil {
-			return nil, nil, err
+			return result{}, err
 		}
 		defer f.Close()
 		log = f
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, nil, err
+		return result{}, err
 	}
-	r := newReport()
+	r := newReport(repeatCommand(dir, env, flags))
 	readErr := r.read(pipe, log)
 	waitErr := cmd.Wait()
-	counts, failures := r.count()
+	out := r.count()
 	w.remember(r.outcome)
-	if waitErr != nil && len(failures) == 0 {
-		return counts, failures, fmt.Errorf("go test: %w\n%s%s", waitErr, stderr.String(), r.of(""))
+	switch {
+	case readErr != nil:
+		return out, fmt.Errorf("read what go test says: %w", readErr)
+	case waitErr != nil && out.failed == 0:
+		return out, fmt.Errorf("go test: %w\n%s%s", waitErr, stderr.String(), r.of(""))
 	}
-	return counts, failures, readErr
+	return out, nil
+}
+
+// repeatCommand is go test as the root of the checkout would run it, less the names.
+func repeatCommand(dir string, env, flags []string) string {
+	words := slices.Concat(env, []string{"go", "test", "-count=1"}, flags)
+	if dir != "." {
+		words = slices.Concat([]string{"cd", dir, "&&"}, words)
+	}
+	return strings.Join(words, " ")
 }
 
 // canRace reports whether the race detector can be built: it needs cgo and a C compiler.

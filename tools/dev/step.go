@@ -13,69 +13,91 @@ import (
 // tally counts what ran. A step that is not a Go test counts as one.
 type tally struct{ passed, failed, skipped int }
 
-func (t *tally) add(o tally) {
-	t.passed += o.passed
-	t.failed += o.failed
-	t.skipped += o.skipped
+// note is one thing to tell at the end: what it printed, and the command that repeats it.
+type note struct{ name, text, repeat string }
+
+// result is what came of one step: the counts, and what failed and what was skipped, one by one.
+type result struct {
+	tally
+	failures, skips []note
 }
 
-// failure is one thing that went wrong: what it printed, and the command that repeats it.
-type failure struct{ name, text, repeat string }
+func (r *result) add(o result) {
+	r.passed += o.passed
+	r.failed += o.failed
+	r.skipped += o.skipped
+	r.failures = append(r.failures, o.failures...)
+	r.skips = append(r.skips, o.skips...)
+}
 
-// step is one check of make test. Do returns counts of Go tests, or nil where the step itself is
-// the test; an error fails the step.
+// fail counts one failure that no test stands for.
+func (r *result) fail(n note) {
+	r.failed++
+	r.failures = append(r.failures, n)
+}
+
+// step is one check of make test. Do returns what its Go tests came to; an error is one failure more.
 type step struct {
 	name   string
 	repeat string // the command that repeats it by hand
-	do     func(context.Context) (*tally, []failure, error)
+	do     func(context.Context) (result, error)
 }
 
 // check makes a step of a function that knows only success and failure.
 func check(name, repeat string, f func(context.Context) error) step {
-	return step{name, repeat, func(ctx context.Context) (*tally, []failure, error) { return nil, nil, f(ctx) }}
+	return step{name, repeat, func(ctx context.Context) (result, error) {
+		err := f(ctx)
+		if err != nil {
+			return result{}, err
+		}
+		return result{tally: tally{passed: 1}}, nil
+	}}
 }
 
 // runSteps runs the steps that match in order, prints one line each, and repeats failures at the end.
+// The last line is the count. The answer is the exit code.
 func runSteps(ctx context.Context, out io.Writer, steps []step, only *regexp.Regexp) int {
-	var total tally
-	var failures []failure
+	var total result
+	var names []string
+	ran := false
 	for _, s := range steps {
+		names = append(names, s.name)
 		if !only.MatchString(s.name) {
 			continue
 		}
+		ran = true
 		if ctx.Err() != nil {
-			failures = append(failures, failure{s.name, "interrupted", s.repeat})
-			total.failed++
+			total.fail(note{s.name, "interrupted", s.repeat})
 			break
 		}
-		fmt.Fprintf(out, "step %s … ", s.name)
-		start := time.Now()
-		counts, failed, err := s.do(ctx)
-		took := time.Since(start).Seconds()
-		if err != nil {
-			failed = append(failed, failure{s.name, err.Error(), s.repeat})
-		}
-		if counts == nil {
-			counts = &tally{passed: 1}
-			if len(failed) > 0 {
-				counts = &tally{failed: 1}
-			}
-		}
-		total.add(*counts)
-		failures = append(failures, failed...)
-		fmt.Fprintf(out, "%s %.1fs\n", verdict(counts, failed), took)
+		total.add(runStep(ctx, out, s))
 	}
-	printFailures(out, failures)
+	if !ran {
+		total.fail(note{name: fmt.Sprintf("no step matches %q; the steps are", only), text: strings.Join(names, "\n")})
+	}
+	tell(out, "SKIPPED", total.skips)
+	tell(out, "FAILED", total.failures)
 	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", total.passed, total.failed, total.skipped)
-	if total.failed > 0 || len(failures) > 0 || os.Getenv("CI") != "" && total.skipped > 0 {
+	if total.failed > 0 || os.Getenv("CI") != "" && total.skipped > 0 {
 		return 1
 	}
 	return 0
 }
 
-func verdict(t *tally, failed []failure) string {
+func runStep(ctx context.Context, out io.Writer, s step) result {
+	fmt.Fprintf(out, "step %s … ", s.name)
+	start := time.Now()
+	r, err := s.do(ctx)
+	if err != nil {
+		r.fail(note{s.name, err.Error(), s.repeat})
+	}
+	fmt.Fprintf(out, "%s %.1fs\n", verdict(r.tally), time.Since(start).Seconds())
+	return r
+}
+
+func verdict(t tally) string {
 	switch {
-	case len(failed) > 0 || t.failed > 0:
+	case t.failed > 0:
 		return "FAILED"
 	case t.passed+t.skipped > 1:
 		return fmt.Sprintf("ok (%d passed, %d skipped)", t.passed, t.skipped)
@@ -83,14 +105,14 @@ func verdict(t *tally, failed []failure) string {
 	return "ok"
 }
 
-func printFailures(out io.Writer, failures []failure) {
-	for _, f := range failures {
-		fmt.Fprintf(out, "\nFAILED %s\n%s\n", f.name, indent(tail(f.text, 200)))
-		if f.repeat != "" {
-			fmt.Fprintf(out, "  repeat: %s\n", f.repeat)
+func tell(out io.Writer, word string, notes []note) {
+	for _, n := range notes {
+		fmt.Fprintf(out, "\n%s %s\n%s\n", word, n.name, indent(tail(n.text, 200)))
+		if n.repeat != "" {
+			fmt.Fprintf(out, "  repeat: %s\n", n.repeat)
 		}
 	}
-	if len(failures) > 0 {
+	if len(notes) > 0 {
 		fmt.Fprintln(out)
 	}
 }

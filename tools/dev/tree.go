@@ -31,8 +31,12 @@ type file struct {
 	path      string
 	lines     int
 	generated bool
+	testBuild bool // compiled into builds for tests only
 	ast       *ast.File
 }
+
+// testTag is the build tag of files that only builds for tests contain.
+const testTag = "//go:build failpoints"
 
 var generatedMark = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
 
@@ -78,8 +82,10 @@ func (t *tree) parseFile(byDir map[string]*pkg, module, path string) error {
 	}
 	f := &file{path: dir + "/" + filepath.Base(path), ast: parsed, lines: t.fset.File(parsed.Pos()).LineCount()}
 	for _, c := range parsed.Comments {
-		if c.Pos() < parsed.Package && generatedMark.MatchString(commentText(c)) {
-			f.generated = true
+		if c.Pos() < parsed.Package {
+			text := commentText(c)
+			f.generated = f.generated || generatedMark.MatchString(text)
+			f.testBuild = f.testBuild || text == testTag
 		}
 	}
 	if strings.HasSuffix(path, "_test.go") {
@@ -87,7 +93,7 @@ func (t *tree) parseFile(byDir map[string]*pkg, module, path string) error {
 		return nil
 	}
 	p.name = parsed.Name.Name
-	p.doc = p.doc || parsed.Doc != nil
+	p.doc = p.doc || says(parsed.Doc)
 	p.files = append(p.files, f)
 	return nil
 }
@@ -110,15 +116,6 @@ func (p *pkg) isProgram() bool {
 	return p.isMain() || strings.HasPrefix(p.dir, "examples/")
 }
 
-func (p *pkg) generatedOnly() bool {
-	for _, f := range p.files {
-		if !f.generated {
-			return false
-		}
-	}
-	return true
-}
-
 func (t *tree) position(n ast.Node) string {
 	pos := t.fset.Position(n.Pos())
 	rel, err := filepath.Rel(t.root, pos.Filename)
@@ -128,38 +125,4 @@ func (t *tree) position(n ast.Node) string {
 	pos.Filename = filepath.ToSlash(rel)
 	pos.Column = 0
 	return pos.String()
-}
-
-// hasExample reports whether the folder has an Example of name with an Output comment.
-func (t *tree) hasExample(dir, name string) bool {
-	want := "Example" + strings.ReplaceAll(name, ".", "_")
-	if name == "package" {
-		want = "Example"
-	}
-	for _, p := range t.packages {
-		if p.dir != dir {
-			continue
-		}
-		for _, f := range p.tests {
-			for _, d := range f.ast.Decls {
-				fn, ok := d.(*ast.FuncDecl)
-				if ok && (fn.Name.Name == want || strings.HasPrefix(fn.Name.Name, want+"_")) && hasOutput(f.ast, fn) {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-func hasOutput(f *ast.File, fn *ast.FuncDecl) bool {
-	for _, c := range f.Comments {
-		if c.Pos() > fn.Body.Lbrace && c.End() < fn.Body.Rbrace {
-			text := strings.ToLower(strings.TrimSpace(c.Text()))
-			if strings.HasPrefix(text, "output:") || strings.HasPrefix(text, "unordered output:") {
-				return true
-			}
-		}
-	}
-	return false
 }

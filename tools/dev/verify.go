@@ -1,9 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
-	"os"
 	"slices"
 	"strings"
 )
@@ -26,6 +26,14 @@ type findings []string
 
 func (f *findings) addf(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
 
+// err is all of them as one error; nil if there is none.
+func (f findings) err() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(f, "\n"))
+}
+
 func verify(w *workspace, say func(string, ...any)) error {
 	tree, err := parseTree(w)
 	if err != nil {
@@ -38,24 +46,21 @@ func verify(w *workspace, say func(string, ...any)) error {
 	checkHabits(tree, say, &bad)
 	checkArrows(tree, say, &bad)
 	checkDependencies(w, say, &bad)
-	if len(bad) > 0 {
-		return fmt.Errorf("%s", strings.Join(bad, "\n"))
-	}
-	return nil
+	return bad.err()
 }
 
-// checkDocumented wants a sentence on every exported name and a comment on every package.
+// checkDocumented wants a sentence on every exported name of a library and a comment on every package.
 func checkDocumented(t *tree, say func(string, ...any), bad *findings) {
 	var names, documented, packages, commented int
 	for _, p := range t.packages {
-		if p.isMain() && p.generatedOnly() {
-			continue
-		}
 		packages++
 		if p.doc {
 			commented++
 		} else {
 			bad.addf("%s: the package has no comment", p.dir)
+		}
+		if p.isMain() {
+			continue
 		}
 		for _, f := range p.files {
 			if f.generated {
@@ -65,7 +70,7 @@ func checkDocumented(t *tree, say func(string, ...any), bad *findings) {
 				names++
 				if n.doc {
 					documented++
-				} else if !p.isMain() {
+				} else {
 					bad.addf("%s: exported %s has no comment", t.position(n.node), n.name)
 				}
 			}
@@ -88,15 +93,15 @@ type exportedName struct {
 	doc  bool
 }
 
-// exportedNames lists what a reader of the reference sees: types, functions, methods of exported
-// types, constants, variables, and methods of exported interfaces.
+// exportedNames lists what the reference has an entry for: types, functions, methods of exported
+// types, constants and variables.
 func exportedNames(f *ast.File) []exportedName {
 	var names []exportedName
 	for _, d := range f.Decls {
 		switch d := d.(type) {
 		case *ast.FuncDecl:
 			if d.Name.IsExported() && receiverExported(d) {
-				names = append(names, exportedName{d.Name.Name, d, d.Doc != nil})
+				names = append(names, exportedName{d.Name.Name, d, says(d.Doc)})
 			}
 		case *ast.GenDecl:
 			names = append(names, exportedSpecs(d)...)
@@ -111,18 +116,21 @@ func exportedSpecs(d *ast.GenDecl) []exportedName {
 		switch s := s.(type) {
 		case *ast.TypeSpec:
 			if s.Name.IsExported() {
-				names = append(names, exportedName{s.Name.Name, s, d.Doc != nil || s.Doc != nil})
+				names = append(names, exportedName{s.Name.Name, s, says(s.Doc) || !d.Lparen.IsValid() && says(d.Doc)})
 			}
 		case *ast.ValueSpec:
 			for _, n := range s.Names {
 				if n.IsExported() {
-					names = append(names, exportedName{n.Name, s, d.Doc != nil || s.Doc != nil || s.Comment != nil})
+					names = append(names, exportedName{n.Name, s, says(d.Doc) || says(s.Doc) || says(s.Comment)})
 				}
 			}
 		}
 	}
 	return names
 }
+
+// says reports whether a comment has words, not directives alone.
+func says(g *ast.CommentGroup) bool { return strings.TrimSpace(g.Text()) != "" }
 
 func receiverExported(d *ast.FuncDecl) bool {
 	if d.Recv == nil {
@@ -147,30 +155,6 @@ func receiverName(d *ast.FuncDecl) string {
 			return ""
 		}
 	}
-}
-
-// checkExamples wants a runnable Example with checked output for each type of main_types.txt.
-func checkExamples(w *workspace, t *tree, say func(string, ...any), bad *findings) {
-	text, err := os.ReadFile(w.path("tools", "main_types.txt"))
-	if err != nil {
-		bad.addf("%v", err)
-		return
-	}
-	var want, have int
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		want++
-		dir, name, _ := strings.Cut(line, " ")
-		if t.hasExample(dir, name) {
-			have++
-		} else {
-			bad.addf("%s: no Example with checked output for %s", dir, name)
-		}
-	}
-	say("main types with an Example %s (%d of %d)", percent(have, want), have, want)
 }
 
 // worst keeps measured things and names the five worst.

@@ -8,7 +8,6 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,7 +44,7 @@ func checkSets(ctx context.Context, out io.Writer, w *workspace, bin, cases stri
 	return nil
 }
 
-// findSets lists every exported variable of a set.go as "package.Name".
+// findSets lists every exported variable of a set.go as "import path.Name".
 func findSets(w *workspace) ([]string, error) {
 	var sets []string
 	err := w.files(func(path string) error {
@@ -56,12 +55,13 @@ func findSets(w *workspace) ([]string, error) {
 		if err != nil {
 			return fmt.Errorf("read %s: %w", path, err)
 		}
+		pkg, err := w.importPath(filepath.Dir(path))
 		for _, d := range f.Decls {
 			for _, name := range exportedVars(d) {
-				sets = append(sets, f.Name.Name+"."+name)
+				sets = append(sets, pkg+"."+name)
 			}
 		}
-		return nil
+		return err
 	})
 	slices.Sort(sets)
 	return sets, err
@@ -83,28 +83,46 @@ func exportedVars(d ast.Decl) []string {
 	return names
 }
 
-// allUsed wants every set to stand in a file below cases.
+// allUsed wants every set to be used in the code of a file below cases; a comment does not count.
 func allUsed(sets []string, cases string) error {
 	files, err := filepath.Glob(filepath.Join(cases, "*", "*.go"))
 	if err != nil {
 		return fmt.Errorf("list cases: %w", err)
 	}
-	var text strings.Builder
+	used := make(map[string]bool)
 	for _, path := range files {
-		data, err := os.ReadFile(path)
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 		if err != nil {
 			return fmt.Errorf("read a case: %w", err)
 		}
-		text.Write(data)
+		addUses(f, used)
 	}
-	words := strings.FieldsFunc(text.String(), func(r rune) bool {
-		return r != '.' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	})
 	var missing []error
 	for _, set := range sets {
-		if !slices.Contains(words, set) {
+		if !used[set] {
 			missing = append(missing, fmt.Errorf("set %s: %w", set, errNoInjector))
 		}
 	}
 	return errors.Join(missing...)
+}
+
+// addUses adds each "import path.Name" that f speaks of.
+func addUses(f *ast.File, used map[string]bool) {
+	paths := make(map[string]string)
+	for _, imp := range f.Imports {
+		path := strings.Trim(imp.Path.Value, `"`)
+		name := path[strings.LastIndexByte(path, '/')+1:]
+		if imp.Name != nil {
+			name = imp.Name.Name
+		}
+		paths[name] = path
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := s.X.(*ast.Ident); ok && paths[x.Name] != "" {
+				used[paths[x.Name]+"."+s.Sel.Name] = true
+			}
+		}
+		return true
+	})
 }

@@ -115,7 +115,7 @@ func TestGenerateThenCompare(t *testing.T) {
 func TestSets(t *testing.T) {
 	w, tool := checkout(t)
 	cases := t.TempDir()
-	put(t, filepath.Join(cases, "other", "wire.go"), "package other\n")
+	put(t, filepath.Join(cases, "other", "wire.go"), "// Package other speaks of a.Set and of another a.\npackage other\n\nimport \"example.test/other/a\"\n\nvar Set = a.Set\n")
 	if err := checkSets(t.Context(), io.Discard, w, tool.bin, cases); !errors.Is(err, errNoInjector) {
 		t.Errorf("a set without an injector: %v, want %v", err, errNoInjector)
 	}

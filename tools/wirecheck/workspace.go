@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,6 +68,23 @@ func (w *workspace) files(f func(path string) error) error {
 		}
 	}
 	return nil
+}
+
+// importPath is the import path of a folder of one of the modules.
+func (w *workspace) importPath(dir string) (string, error) {
+	for root := dir; ; root = filepath.Dir(root) {
+		text, err := os.ReadFile(filepath.Join(root, "go.mod"))
+		if err != nil && root != w.root {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			if words := strings.Fields(line); len(words) > 1 && words[0] == "module" {
+				rel, err := filepath.Rel(root, dir)
+				return path.Join(words[1], filepath.ToSlash(rel)), err
+			}
+		}
+		return "", fmt.Errorf("%s is in no module", dir)
+	}
 }
 
 func skipped(path, name string) bool {
