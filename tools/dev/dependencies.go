@@ -21,6 +21,21 @@ var allowed = map[string][]string{
 const engineModules = 8
 
 func checkDependencies(w *workspace, say func(string, ...any), bad *findings) {
+	checkRequirements(w, say, bad)
+	checkReach(w, bad)
+	n, err := compiledModules(w)
+	if err != nil {
+		bad.addf("%v", err)
+		return
+	}
+	say("modules compiled by engine %d", n)
+	if n > engineModules {
+		bad.addf("engine compiles %d third-party modules, the most is %d", n, engineModules)
+	}
+}
+
+// checkRequirements holds each go.mod to its budget.
+func checkRequirements(w *workspace, say func(string, ...any), bad *findings) {
 	for _, m := range w.modules {
 		list, known := allowed[m]
 		mod, err := w.goMod(m)
@@ -47,16 +62,6 @@ func checkDependencies(w *workspace, say func(string, ...any), bad *findings) {
 			direct++
 		}
 		say("direct requirements        %d  %s", direct, m)
-	}
-	checkReach(w, bad)
-	n, err := compiledModules(w)
-	if err != nil {
-		bad.addf("%v", err)
-		return
-	}
-	say("modules compiled by engine %d", n)
-	if n > engineModules {
-		bad.addf("engine compiles %d third-party modules, the most is %d", n, engineModules)
 	}
 }
 

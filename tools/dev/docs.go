@@ -50,7 +50,7 @@ func checkDocs(ctx context.Context, w *workspace) error {
 					excused[command] = true
 				} else if !ran[command] {
 					ran[command] = true
-					if _, err := w.combined(ctx, ".", nil, "sh", "-c", command); err != nil {
+					if err := runCommand(ctx, w, command); err != nil {
 						bad.addf("%s:%d: %v", b.file, b.line, err)
 					}
 				}
@@ -67,6 +67,19 @@ func checkDocs(ctx context.Context, w *workspace) error {
 	}
 	brokenLinks(w, &bad)
 	return bad.err()
+}
+
+// commandLimit is how long one command of the docs may take; a longer one belongs into not_run.txt.
+const commandLimit = 2 * time.Minute
+
+func runCommand(ctx context.Context, w *workspace, command string) error {
+	limited, cancel := context.WithTimeout(ctx, commandLimit)
+	defer cancel()
+	_, err := w.combined(limited, ".", nil, "sh", "-c", command)
+	if limited.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%q runs for more than %v: put it into tools/not_run.txt with the reason", command, commandLimit)
+	}
+	return err
 }
 
 // docFiles lists the Markdown files of the project.

@@ -20,6 +20,10 @@ var (
 	fuzzFunc  = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(\w+ \*testing\.F\)`)
 	fuzzLine  = regexp.MustCompile(`execs: (\d+).*new interesting: (\d+)`)
 	fuzzCrash = regexp.MustCompile(`Failing input written to (\S+)`)
+
+	// fuzzTimeUp is how go test before Go 1.27 may end when the time is over and nothing was found
+	// (go.dev/issue/75804).
+	fuzzTimeUp = regexp.MustCompile(`(?m)^--- FAIL: \w+ \([\d.]+s\)\n    context deadline exceeded\nFAIL$`)
 )
 
 // findFuzz finds every Fuzz target of every module.
@@ -87,27 +91,51 @@ func fuzzAll(ctx context.Context, w *workspace, pattern *regexp.Regexp, d time.D
 	return 0
 }
 
+// fuzzed is what came of fuzzing one target.
+type fuzzed struct {
+	execs, fresh int
+	err          error  // nil: nothing was found
+	input        string // file of the input that failed; empty: none was written
+}
+
 // fuzzOne runs one target and prints its line; an interrupted or broken run counts as a crash.
 func fuzzOne(ctx context.Context, w *workspace, t fuzzTarget, d time.Duration) (execs int, crashed bool) {
 	start := time.Now()
-	out, err := w.combined(ctx, t.module, nil, "go", "test", t.dir, "-run=^$", "-fuzz=^"+t.name+"$", "-fuzztime="+d.String(), "-parallel=2")
-	var fresh int
-	for _, m := range fuzzLine.FindAllStringSubmatch(out, -1) {
-		_, _ = fmt.Sscan(m[1], &execs)
-		_, _ = fmt.Sscan(m[2], &fresh)
+	r := judgeFuzz(w.combined(ctx, t.module, nil, "go", "test", t.dir, "-run=^$", "-fuzz=^"+t.name+"$", "-fuzztime="+d.String(), "-parallel=2"))
+	verdict := "ok"
+	switch {
+	case r.input != "":
+		verdict = "CRASH " + filepath.ToSlash(filepath.Join(t.module, t.dir, r.input))
+	case r.err != nil:
+		verdict = "CRASH\n" + indent(tail(r.err.Error(), 40))
 	}
-	result := "ok"
-	if err != nil {
-		crashed, result = true, "CRASH"
-		if m := fuzzCrash.FindStringSubmatch(out); m != nil {
-			result += " " + filepath.Join(t.module, t.dir, m[1])
-		} else {
-			result += "\n" + indent(tail(out, 40))
-		}
-	}
-	fmt.Printf("%s %s %d %d %.1f %s\n", filepath.ToSlash(filepath.Join(t.module, t.dir)), t.name, execs, fresh, time.Since(start).Seconds(), result)
-	return execs, crashed
+	fmt.Printf("%s %s %d %d %.1f %s\n", t.folder(), t.name, r.execs, r.fresh, time.Since(start).Seconds(), verdict)
+	return r.execs, r.err != nil
 }
+
+// judgeFuzz reads what go test -fuzz printed before it ended with err. A run that tried nothing has
+// shown nothing.
+func judgeFuzz(out string, err error) fuzzed {
+	var r fuzzed
+	for _, m := range fuzzLine.FindAllStringSubmatch(out, -1) {
+		_, _ = fmt.Sscan(m[1], &r.execs)
+		_, _ = fmt.Sscan(m[2], &r.fresh)
+	}
+	if m := fuzzCrash.FindStringSubmatch(out); m != nil {
+		r.input = m[1]
+	}
+	switch {
+	case err != nil && r.input == "" && r.execs > 0 && fuzzTimeUp.MatchString(out):
+	case err != nil:
+		r.err = err
+	case r.execs == 0:
+		r.err = fmt.Errorf("nothing was executed:\n%s", out)
+	}
+	return r
+}
+
+// folder is where t is, from the root.
+func (t fuzzTarget) folder() string { return filepath.ToSlash(filepath.Join(t.module, t.dir)) }
 
 // decodersHaveTargets reads tools/decoders.txt, the list of decoders that the network can reach,
 // and checks that each has its fuzz target. A line is "folder FuzzName".
@@ -119,7 +147,7 @@ func decodersHaveTargets(w *workspace, targets []fuzzTarget) error {
 	defer f.Close()
 	have := map[string]bool{}
 	for _, t := range targets {
-		have[filepath.ToSlash(filepath.Join(t.module, t.dir))+" "+t.name] = true
+		have[t.folder()+" "+t.name] = true
 	}
 	var missing []string
 	scan := bufio.NewScanner(f)
@@ -204,7 +232,7 @@ func fuzzPackage(ctx context.Context, w *workspace, targets []fuzzTarget, scratc
 		_, err := w.combined(ctx, filepath.Join(t.module, t.dir), nil, program, "-test.run=^$", "-test.fuzz=^"+t.name+"$",
 			"-test.fuzztime="+shortExecs, "-test.parallel=1", "-test.fuzzcachedir="+scratch+".cache")
 		if err != nil {
-			return fmt.Errorf("%s %s: %w", filepath.Join(t.module, t.dir), t.name, err)
+			return fmt.Errorf("%s %s: %w", t.folder(), t.name, err)
 		}
 	}
 	return nil
