@@ -249,17 +249,18 @@ func (a *activation) stopped() {
 	}
 }
 
-// closed comes after the last turn, whatever happened in it.
+// closed comes after the last turn, whatever happened in it. Observers hear of the end before another
+// activation may begin.
 func (a *activation) closed() {
 	a.ended.Store(true)
-	a.node.acts.remove(a)
+	defer a.node.ended(a)
+	defer a.node.acts.remove(a) // before ended, also if an observer panics
 	if f := a.node.observer.Fenced; f != nil && a.why == core.StopFenced {
 		f(a.Activation())
 	}
 	if f := a.node.observer.Deactivated; f != nil {
 		f(a.Activation(), a.why)
 	}
-	a.node.ended(a)
 }
 
 // Activation names the grain and where it runs.
