@@ -79,6 +79,16 @@ func TestJoinUnderLoadFailsNoCall(t *testing.T) {
 	underLoad(t, func(t *testing.T, c *clustertest.Cluster, _ int) { c.Add() })
 }
 
+func TestLeaveUnderLoadFailsNoCall(t *testing.T) {
+	underLoad(t, func(t *testing.T, c *clustertest.Cluster, round int) {
+		c.Add()
+		time.Sleep(30 * time.Millisecond)
+		if err := c.Stop(2 + round); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // disagreeing is a ring whose member never holds itself for the owner.
 type disagreeing struct{ *ring }
 
