@@ -240,37 +240,39 @@ func TestLookupKeepsTheCallersTimeAndTellsWhy(t *testing.T) {
 // TestClientHostsNothing has a client call grains: it is in nobody's view, nothing ever runs on it, and
 // it starts and stops as a member does.
 func TestClientHostsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := clustertest.Start(t, clustertest.Config{Members: 2, Lookup: newRing, Kinds: grain.Kinds{keeperKind("Keeper", nil)}})
-		client := c.AddClient()
-		for _, id := range clustertest.Identities("Keeper", 30) {
-			if _, err := keep(t.Context(), client, id.Kind, id.Key, "x"); err != nil {
-				t.Fatal(err)
+	for _, lookup := range []func() (core.Lookup, error){nil, newRing} {
+		synctest.Test(t, func(t *testing.T) {
+			c := clustertest.Start(t, clustertest.Config{Members: 2, Lookup: lookup, Kinds: grain.Kinds{keeperKind("Keeper", nil)}})
+			client := c.AddClient()
+			for _, id := range clustertest.Identities("Keeper", 30) {
+				if _, err := keep(t.Context(), client, id.Kind, id.Key, "x"); err != nil {
+					t.Fatal(err)
+				}
+				if hosts := c.Hosts(id); len(hosts) != 1 || hosts[0] == client {
+					t.Errorf("%s runs on %d members", id, len(hosts))
+				}
 			}
-			if hosts := c.Hosts(id); len(hosts) != 1 || hosts[0] == client {
-				t.Errorf("%s runs on %d members", id, len(hosts))
+			for a := range client.Activations() {
+				t.Errorf("the client runs %s", a.Identity)
 			}
-		}
-		for a := range client.Activations() {
-			t.Errorf("the client runs %s", a.Identity)
-		}
-		if len(client.Kinds()) > 0 {
-			t.Errorf("the client has kinds: %v", client.Kinds())
-		}
-		for _, n := range append(c.Nodes(), client) {
-			if _, there := n.View().Member(client.ID()); there {
-				t.Errorf("%s sees the client as a member", n.ID())
+			if len(client.Kinds()) > 0 {
+				t.Errorf("the client has kinds: %v", client.Kinds())
 			}
-		}
-		if h := client.Health(); !h.Live || !h.Ready || h.Members != 2 {
-			t.Errorf("health %+v", h)
-		}
-		for range 2 {
-			if err := c.Stop(2); err != nil {
-				t.Errorf("stop of the client: %v", err)
+			for _, n := range append(c.Nodes(), client) {
+				if _, there := n.View().Member(client.ID()); there {
+					t.Errorf("%s sees the client as a member", n.ID())
+				}
 			}
-		}
-	})
+			if h := client.Health(); !h.Live || !h.Ready || h.Members != 2 {
+				t.Errorf("health %+v", h)
+			}
+			for range 2 {
+				if err := c.Stop(2); err != nil {
+					t.Errorf("stop of the client: %v", err)
+				}
+			}
+		})
+	}
 	_, err := cluster.New(cluster.Config{Client: true}, cluster.Single(keeperKind("Keeper", nil)))
 	if !errors.Is(err, core.ErrInvalid) {
 		t.Errorf("a client with kinds: %v; want ErrInvalid", err)
