@@ -51,6 +51,7 @@ type more struct {
 	receive     ReceiveFunc // the chain of Props.Receive
 	send        SendFunc    // the chain of Props.Send
 	stash       []item
+	stashed     int64  // bytes that the stash holds
 	ready       []item // unstashed, before all queued ones
 	timers      *timerSet
 	timeout     *receiveTimeout
@@ -218,7 +219,7 @@ func (c *cell) publish() {
 func (c *cell) handle(it *item) {
 	c.ctx.item = it
 	switch it.kind {
-	case itemUser, itemNudge:
+	case itemUser, itemNudge, itemAgain:
 		if enc, ok := it.env.Message.(Encoded); ok && !c.decode(it, enc) {
 			break
 		}

@@ -12,6 +12,7 @@ const (
 	itemCall                    // Message is a *turnCall: a timer or a continuation
 	itemTimeout                 // the receive timeout may have run out
 	itemEnded                   // Message is a *Terminated
+	itemAgain                   // a message that a continuation stashed: it was handled in part
 )
 
 // item is an envelope in a mailbox: 64 bytes, one cache line.

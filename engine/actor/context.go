@@ -75,11 +75,11 @@ func (c *Context) Respond(msg any) error {
 	return ErrNoSender
 }
 
-// RespondError answers the message in hand with an error. Whoever did not ask but sent gets it as a
-// message.
+// RespondError answers the message in hand with an error. Who asked gets it as core.Delivered, whatever
+// err says of a message that this actor sent itself. Whoever did not ask but sent gets it as a message.
 func (c *Context) RespondError(err error) error {
 	if e := &c.item.env; e.Reply != nil {
-		e.Reply.Reply(e.ReplyID, nil, err)
+		e.Reply.Reply(e.ReplyID, nil, core.WithDelivery(err, core.Delivered))
 		return nil
 	}
 	return c.Respond(err)
@@ -131,6 +131,9 @@ func (c *Context) Ask(ctx context.Context, to *Ref, msg any) (any, error) {
 	if len(c.cell.props.Send) > 0 {
 		c.flush()
 		a := c.cell.ref.sys.NewAsk()
+		if a.slot == nil { // before it is sent: nobody could take the answer
+			return nil, errAsksExhausted
+		}
 		if err := c.Send(to, Envelope{Message: msg, Sender: c.Self(), Reply: c.cell.ref.sys, ReplyID: a.ID()}); err != nil {
 			a.Cancel()
 			return nil, err
@@ -238,7 +241,9 @@ func (c *Context) Watch(to *Ref) { c.cell.watch(to) }
 // Unwatch takes Watch back: no *Terminated of to comes after it.
 func (c *Context) Unwatch(to *Ref) { c.cell.unwatch(to) }
 
-// Stash keeps the message in hand for UnstashAll. core.ErrOverloaded says that the stash is full: 4,096.
+// Stash keeps the message in hand for UnstashAll; in a continuation that is the message it goes on with.
+// core.ErrOverloaded says that the stash is full: 4,096 messages or 64 MiB. core.ErrInvalid: there is no
+// message, in a timer.
 func (c *Context) Stash() error { return c.cell.stashPresent() }
 
 // UnstashAll puts the stashed messages before all that are queued, in the order in which they came. A

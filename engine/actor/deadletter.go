@@ -64,10 +64,17 @@ func (s *System) discard(c *cell, it *item) {
 		if it.env.Reply != nil {
 			it.env.Reply.Reply(it.env.ReplyID, nil, err)
 		}
-	case itemCall: // a continuation: its message was handled in part
-		if tc := it.env.Message.(*turnCall); tc.env.Reply != nil {
-			err := fmt.Errorf("actor: %s stopped before it answered: %w", &c.ref, core.ErrStopped)
-			tc.env.Reply.Reply(tc.env.ReplyID, nil, core.WithDelivery(err, core.DeliveryUnknown))
-		}
+	case itemCall:
+		s.giveUp(c, &it.env.Message.(*turnCall).env)
+	case itemAgain:
+		s.giveUp(c, &it.env)
+	}
+}
+
+// giveUp answers a message that was handled in part.
+func (s *System) giveUp(c *cell, e *Envelope) {
+	if e.Reply != nil {
+		err := fmt.Errorf("actor: %s stopped before it answered: %w", &c.ref, core.ErrStopped)
+		e.Reply.Reply(e.ReplyID, nil, core.WithDelivery(err, core.DeliveryUnknown))
 	}
 }

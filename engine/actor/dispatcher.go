@@ -177,17 +177,21 @@ func (w *worker) following(next, again *cell) *cell {
 		d.active--
 	}
 	w.apart = false
-	if d.head != nil { // others are active, but they may be about to block
-		defer d.arm()
-	}
-	if d.stopped || d.idles >= idleWorkers {
+	waits := d.head != nil // others are active, but they may be about to block
+	ends := d.stopped || d.idles >= idleWorkers
+	if ends {
 		delete(d.all, w)
-		d.mu.Unlock()
+	} else {
+		w.asleep, d.idle = d.idle, w
+		d.idles++
+	}
+	d.mu.Unlock()
+	if waits {
+		d.arm()
+	}
+	if ends {
 		return nil
 	}
-	w.asleep, d.idle = d.idle, w
-	d.idles++
-	d.mu.Unlock()
 	return <-w.wake
 }
 

@@ -34,3 +34,10 @@ func Timers(r *Ref) int {
 	defer set.mu.Unlock()
 	return len(set.m)
 }
+
+// AwaitGuardAsleep waits until the dispatcher's guard has nothing to look after.
+func AwaitGuardAsleep(s *System) {
+	for s.dispatch.armed.Load() {
+		runtime.Gosched()
+	}
+}

@@ -218,13 +218,14 @@ func (c *cell) restart() {
 	c.box.suspend(true)
 	c.cancelTimers()
 	c.lifecycle(Restarting{})
-	c.extra().behaviors = nil
 	c.stopChildren()
 }
 
 func (c *cell) finishRestart() {
 	c.cancelTimers() // those that Restarting made
-	c.extra().incarnation++
+	m := c.extra()
+	m.behaviors = nil
+	m.incarnation++
 	c.phase = born
 	c.box.mu.Lock()
 	if c.props.New != nil {

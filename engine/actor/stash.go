@@ -6,16 +6,30 @@ import (
 	"github.com/granary-go/granary/core"
 )
 
-// stashLimit bounds a stash; who fills it has a message that is never unstashed.
-const stashLimit = DefaultMailboxSize
+// The bounds of a stash; who fills it has a message that is never unstashed.
+const (
+	stashLimit = DefaultMailboxSize
+	stashBytes = DefaultMailboxBytes // as Sizers tell; one larger message fits an empty stash
+)
 
 // stashPresent keeps the message in hand for later, with its sender, header and answer.
 func (c *cell) stashPresent() error {
 	m := c.extra()
-	if len(m.stash) >= stashLimit {
-		return fmt.Errorf("actor: stash of %s: %w: it holds %d messages; unstash them", &c.ref, core.ErrOverloaded, stashLimit)
+	it := *c.ctx.item
+	if it.env.Message == nil && it.kind == itemCall {
+		return fmt.Errorf("actor: stash of %s: a timer has no message: %w", &c.ref, core.ErrInvalid)
 	}
-	m.stash = append(m.stash, *c.ctx.item)
+	if held := m.stashed + int64(it.size); len(m.stash) >= stashLimit || held > stashBytes && held > int64(it.size) {
+		return fmt.Errorf("actor: stash of %s: %w: it holds %d messages, %d bytes; unstash them", &c.ref, core.ErrOverloaded, len(m.stash), m.stashed)
+	}
+	switch it.kind {
+	case itemCall:
+		it.kind = itemAgain
+	case itemEnded, itemTimeout:
+		it.kind = itemUser // it was found due: it comes as it is
+	}
+	m.stash = append(m.stash, it)
+	m.stashed += int64(it.size)
 	c.ctx.item.env.Reply = nil // the answer is due when the message comes again
 	return nil
 }
@@ -28,7 +42,7 @@ func (c *cell) unstash() {
 		return
 	}
 	m.ready = append(m.stash, m.ready...)
-	m.stash = nil
+	m.stash, m.stashed = nil, 0
 }
 
 // holdsMessages reports whether user messages wait for their turn.

@@ -52,6 +52,7 @@ func (s *System) endForeign(ctx context.Context, r *Ref, m SystemMessage) error 
 	}
 	if m != nil {
 		if err := r.SendSystem(m); err != nil {
+			s.unwatch(r, self)
 			return err
 		}
 	}

@@ -156,6 +156,7 @@ func (c *cell) setReceiveTimeout(d time.Duration) {
 }
 
 func (t *receiveTimeout) arm(c *cell, d time.Duration) {
+	t.cancel() // one that an item of an earlier timeout left armed
 	id := t.id
 	t.stop = c.ref.sys.clock.AfterFunc(d, func() {
 		c.postUrgent(item{kind: itemTimeout, env: Envelope{ReplyID: id}})
