@@ -53,7 +53,7 @@ func (d *desk) order(o order) { d.c.pipe.orders <- o }
 // notice waits for one that matches; live lines are passed over.
 func (d *desk) notice(matches func(*notice) bool) {
 	d.t.Helper()
-	limit := time.After(time.Minute)
+	limit := time.After(10 * time.Minute) // of the bubble
 	for {
 		select {
 		case n := <-d.c.pipe.notices:
@@ -115,6 +115,26 @@ func TestSweep(t *testing.T) {
 		}
 		if len(answered) != 100 || len(requests) != 103 {
 			t.Errorf("%d identities answered in %d requests, want 100 in 103", len(answered), len(requests))
+		}
+	})
+}
+
+// An identity whose call never ends has not answered: it is called again.
+func TestSweepGoesOnBesideACallThatNeverEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		var stuck atomic.Bool
+		d := newDesk(t, Options{Callers: 2, Identities: 100, Timeout: time.Second}, func(_ context.Context, key string, _ uint64) (*counterpb.AddReply, error) {
+			if key == "17" && !stuck.Swap(true) {
+				<-release
+			}
+			return answer()
+		})
+		d.order(order{Do: doSweep, Sweep: 1})
+		d.notice(func(n *notice) bool { return n.Swept == 1 })
+		if all := d.end(); len(all) != 101 || all[99].Outcome != history.Unended || all[100].ID != "Counter/17" || all[100].Outcome != history.OK {
+			t.Errorf("%d records, the last two %+v", len(all), all[max(len(all)-2, 0):])
 		}
 	})
 }

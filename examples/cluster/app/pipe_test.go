@@ -36,7 +36,11 @@ func TestPipeDoesNotWaitForItsReader(t *testing.T) {
 	if o := <-p.orders; o.Do != doSweep || o.Sweep != 3 {
 		t.Errorf("order %+v", o)
 	}
-	<-ctx.Done() // of the order to stop
+	select {
+	case <-ctx.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the order to stop was not heard")
+	}
 
 	ready := 0
 	read := make(chan struct{})
