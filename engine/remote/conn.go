@@ -20,7 +20,7 @@ var (
 )
 
 // conn is one epoch of a connection with one peer: from the moment its first message may be queued to
-// its end, which fails everything outstanding. It is the actor.Replier of the asks that came by it.
+// its end, which fails everything outstanding. It answers the asks that came by it, each by its inAsk.
 type conn struct {
 	r       *Remote
 	peer    *Peer
@@ -101,7 +101,7 @@ func (c *conn) send(target core.PID, e *actor.Envelope) error {
 	return c.w.sendAsk(&o, e.Reply, e.ReplyID, e.Reply == c.r.replier, c.r.tick.Load())
 }
 
-// Reply answers an ask that came by this connection. An answer that cannot be encoded is an error for
+// Reply answers an ask that came by this connection; it is called once an ask. An answer that cannot be encoded is an error for
 // the asker; when the connection has ended, the asker knows already.
 func (c *conn) Reply(id uint64, msg any, err error) {
 	o := outgoing{replyTo: id, msg: msg}
@@ -209,7 +209,7 @@ func (c *conn) deadLetters(frame []byte) {
 			return nil
 		}
 		in := newInbound(name, e.data)
-		in.From, in.typ, in.recursion = c.peer, c.r.cfg.Types.find(b.types[e.typ]), c.r.limits.Recursion
+		in.From, in.typ, in.ask.recursion = c.peer, c.r.cfg.Types.find(b.types[e.typ]), int32(c.r.limits.Recursion)
 		target := core.PID{Address: string(p.address), ID: string(p.id), Member: c.peer.Member.ID}
 		_ = c.r.sys.Deliver(target, actor.Envelope{Message: in}) // not of this member, so a dead letter
 		c.r.count("remote.undelivered")

@@ -212,10 +212,8 @@ func (ep *endpoint) live(c *conn, epoch uint64) {
 		return
 	}
 	ep.linked.Store(true)
-	select {
-	case <-c.done: // it has ended meanwhile
+	if c.over.Load() { // it has ended meanwhile; lost, which comes after over, may have been here already
 		ep.linked.Store(false)
-	default:
 	}
 	ep.event(evOpened)
 	ep.r.poke()

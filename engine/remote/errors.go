@@ -117,7 +117,8 @@ const (
 )
 
 func (coreErrors) EncodeError(err error) proto.Message {
-	if dead, ok := errors.AsType[*actor.DeadLetterError](err); ok {
+	// Not for a dead letter that the handler met itself: the form would say that the ask was not delivered.
+	if dead, ok := errors.AsType[*actor.DeadLetterError](err); ok && core.DeliveryOf(err) == core.Undelivered {
 		return &actorpb.DeadLetterResponse{Target: convert.PIDToProto(dead.Target), Sentinel: core.ErrStopped.Error()}
 	}
 	return convert.ErrorToProto(err)

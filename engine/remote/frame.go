@@ -3,6 +3,7 @@ package remote
 import (
 	"encoding/binary"
 	"fmt"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -154,6 +155,9 @@ func (f *builder) add(o *outgoing) error {
 	b := f.buf
 	typeID, known := f.types.find(typ)
 	if !known {
+		if !utf8.ValidString(typ) { // the peer would take it for a broken frame and end the link
+			return fmt.Errorf("type name %.40q is not UTF-8: %w", typ, core.ErrInvalid)
+		}
 		b = appendString(append(b, tagTypeName), typ)
 	}
 	target, knownTarget := f.targets.find(o.target)

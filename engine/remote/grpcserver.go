@@ -65,7 +65,11 @@ func (s *grpcListener) serve(l net.Listener, accept func(acceptor) error) error 
 	return err
 }
 
-func (s *grpcListener) stop() { s.srv.Stop() }
+// stop ends first who has not shaken hands: gRPC waits for those until their time is over.
+func (s *grpcListener) stop() {
+	s.gate.stop()
+	s.srv.Stop()
+}
 
 // shakingPerConnection bounds the streams of one connection that have not shaken hands: each may hold
 // a frame of the largest size.

@@ -1,8 +1,10 @@
 package remote
 
 import (
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,12 +21,14 @@ type gate struct {
 	mu          sync.Mutex
 	open, fresh int
 	byIP        map[netip.Addr]*ipCount
+	unknown     map[*guardConn]struct{} // those that have not shaken hands
+	over        bool
 }
 
 type ipCount struct{ open, fresh int }
 
 func newGate(l *Limits, clock core.Clock, full func(net.Addr)) *gate {
-	return &gate{limits: l, clock: clock, full: full, byIP: map[netip.Addr]*ipCount{}}
+	return &gate{limits: l, clock: clock, full: full, byIP: map[netip.Addr]*ipCount{}, unknown: map[*guardConn]struct{}{}}
 }
 
 // listen makes l's connections pass the gate.
@@ -38,7 +42,7 @@ func (g *gate) enter(ip netip.Addr) bool {
 		c = &ipCount{}
 	}
 	l := g.limits
-	if g.open >= l.Connections || g.fresh >= l.Handshakes || c.open >= l.ConnectionsPerIP || c.fresh >= l.HandshakesPerIP {
+	if g.over || g.open >= l.Connections || g.fresh >= l.Handshakes || c.open >= l.ConnectionsPerIP || c.fresh >= l.HandshakesPerIP {
 		return false
 	}
 	g.byIP[ip] = c
@@ -49,16 +53,38 @@ func (g *gate) enter(ip netip.Addr) bool {
 	return true
 }
 
-func (g *gate) admitted(ip netip.Addr) {
+// stop closes the connections that have not shaken hands, which a stop would else wait for, and lets
+// none in any more.
+func (g *gate) stop() {
+	g.mu.Lock()
+	g.over = true
+	left := slices.Collect(maps.Keys(g.unknown))
+	g.mu.Unlock()
+	for _, c := range left {
+		_ = c.Close() // nothing to tell: it never said who it is
+	}
+}
+
+// watch notes a connection that has to shake hands; false: stop has been called.
+func (g *gate) watch(c *guardConn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.unknown[c] = struct{}{}
+	return !g.over
+}
+
+func (g *gate) admitted(ip netip.Addr, c *guardConn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.unknown, c)
 	g.fresh--
 	g.byIP[ip].fresh--
 }
 
-func (g *gate) leave(ip netip.Addr, admitted bool) {
+func (g *gate) leave(ip netip.Addr, admitted bool, conn *guardConn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	delete(g.unknown, conn)
 	c := g.byIP[ip]
 	g.open--
 	c.open--
@@ -85,7 +111,11 @@ func (l *guardListener) Accept() (net.Conn, error) {
 		}
 		ip := ipOf(conn.RemoteAddr())
 		if l.g.enter(ip) {
-			return newGuardConn(conn, l.g, ip), nil
+			c := newGuardConn(conn, l.g, ip)
+			if !l.g.watch(c) {
+				_ = c.Close() // the listener is closed too, or about to be
+			}
+			return c, nil
 		}
 		l.g.full(conn.RemoteAddr())
 		_ = conn.Close() // it was never used
@@ -180,7 +210,7 @@ func (c *guardConn) admit() bool {
 	}
 	if c.in.CompareAndSwap(false, true) {
 		c.stop()
-		c.g.admitted(c.ip)
+		c.g.admitted(c.ip, c)
 	}
 	return true
 }
@@ -195,6 +225,6 @@ func (c *guardConn) Close() error {
 	c.left = true
 	c.stop()
 	close(c.closed)
-	c.g.leave(c.ip, c.in.Load())
+	c.g.leave(c.ip, c.in.Load(), c)
 	return c.Conn.Close()
 }

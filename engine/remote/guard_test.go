@@ -36,16 +36,16 @@ func TestGateLimits(t *testing.T) {
 					t.Errorf("connection %d of at most 3: %v", i+1, got)
 				}
 				if tt.admit && i < 3 {
-					g.admitted(tt.from(i))
+					g.admitted(tt.from(i), nil)
 				}
 			}
-			g.leave(tt.from(0), tt.admit)
+			g.leave(tt.from(0), tt.admit, nil)
 			if !g.enter(tt.from(0)) {
 				t.Error("no room after one has left")
 			}
-			g.leave(tt.from(0), false)
+			g.leave(tt.from(0), false, nil)
 			for i := 1; i < 3; i++ {
-				g.leave(tt.from(i), tt.admit)
+				g.leave(tt.from(i), tt.admit, nil)
 			}
 			if g.open != 0 || g.fresh != 0 || len(g.byIP) != 0 {
 				t.Errorf("left behind: %+v", g)

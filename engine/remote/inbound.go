@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
@@ -19,8 +20,23 @@ type Inbound struct {
 	From      *Peer  // who sent it; shared and read only
 	RequestID uint64 // of an ask, its number at the asker, on this connection; 0: no ask
 
-	typ       *messageType
-	recursion int
+	typ *messageType
+	ask inAsk
+}
+
+// inAsk is the actor.Replier of an ask that came by a connection: whoever answers twice, or answers and
+// then fails, is heard once.
+type inAsk struct {
+	c         *conn
+	recursion int32 // of the Inbound; here it takes no room
+	answered  atomic.Uint32
+}
+
+// Reply answers by the connection, the first time.
+func (a *inAsk) Reply(id uint64, msg any, err error) {
+	if a.answered.Swap(1) == 0 {
+		a.c.Reply(id, msg, err)
+	}
 }
 
 // Decode makes the message of the registered type. A message for a raw process, and an answer of a type
@@ -29,7 +45,7 @@ func (in *Inbound) Decode() (any, error) {
 	if in.typ == nil {
 		return in, nil
 	}
-	return in.typ.decode(in.Data, in.recursion)
+	return in.typ.decode(in.Data, int(in.ask.recursion))
 }
 
 // Size is the number of bytes that the message holds, for mailboxes bounded in bytes.
@@ -208,7 +224,7 @@ func (c *conn) deliver(e *envelope, t *inType) error {
 		env.Header = h
 	}
 	in := newInbound(t.name, e.data)
-	in.From, in.RequestID, in.recursion = c.peer, e.requestID, c.r.limits.Recursion
+	in.From, in.RequestID, in.ask.recursion = c.peer, e.requestID, int32(c.r.limits.Recursion)
 	if !raw {
 		in.typ = t.typ
 	}
@@ -219,7 +235,12 @@ func (c *conn) deliver(e *envelope, t *inType) error {
 		}
 		return nil
 	}
-	env.Reply, env.ReplyID = c, e.requestID
+	ask := &in.ask
+	if len(e.data) > smallMessage {
+		ask = new(inAsk) // so that a late answer does not hold the bytes of the question
+	}
+	ask.c = c
+	env.Reply, env.ReplyID = ask, e.requestID
 	c.open.Add(1)
 	err := c.r.sys.Deliver(to.pid, env)
 	if err != nil {
@@ -326,7 +347,7 @@ func (c *conn) answer(e *envelope, t *inType) {
 		return
 	}
 	in := newInbound(t.name, e.data)
-	in.From, in.typ, in.recursion = c.peer, t.typ, c.r.limits.Recursion
+	in.From, in.typ, in.ask.recursion = c.peer, t.typ, int32(c.r.limits.Recursion)
 	a.reply.Reply(a.id, in, nil)
 }
 

@@ -252,7 +252,7 @@ func (w *writer) drained() <-chan bool {
 	defer w.mu.Unlock()
 	c := make(chan bool)
 	w.quiet = append(w.quiet, c)
-	if w.ended != nil || w.inflight == 0 && len(w.sealed) == 0 && w.cur == nil {
+	if w.ended != nil || w.inflight == 0 && len(w.sealed) == 0 && (w.cur == nil || w.build.count == 0) {
 		w.tellQuiet()
 	}
 	return c
