@@ -7,7 +7,6 @@ type Strategy interface {
 	Pick(id Identity, candidates []Member) (Member, bool)
 }
 
-// StrategyFunc is a function as a Strategy.
 // LocalStrategy is offered by strategies that depend on the member that picks. The engine calls For
 // once, when its member's ID is drawn, and uses what it returns in its place.
 type LocalStrategy interface{ For(self MemberID) Strategy }

@@ -143,6 +143,15 @@ func (p Components) checkKind(k grain.Kind, promises core.Promises) error {
 	return errors.Join(errs...)
 }
 
+// bindStrategies tells the strategies that depend on it which member this is.
+func (n *Node) bindStrategies() {
+	for _, k := range n.kinds {
+		if local, ok := k.Strategy.(core.LocalStrategy); ok {
+			k.Strategy = local.For(n.id)
+		}
+	}
+}
+
 // strategyOf is the kind's choice among hosts; never nil.
 func (n *Node) strategyOf(name string) core.Strategy {
 	if k := n.kinds[name]; k != nil && k.Strategy != nil {

@@ -85,6 +85,7 @@ func New(cfg Config, parts Components) (*Node, error) {
 	n := &Node{cfg: cfg, parts: parts, kinds: kinds, id: cfg.Seams.NewMemberID(), promises: parts.Provider.Promises()}
 	n.router, _ = parts.Lookup.(core.Router)
 	n.holder, _ = parts.Lookup.(core.Holder)
+	n.bindStrategies()
 	n.released, _ = parts.Lookup.(core.ReleaseListener)
 	// A lookup that keeps a directory is told itself; its callers learn at their next call.
 	n.tellsEnds = n.router != nil || n.released == nil
