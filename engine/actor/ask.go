@@ -131,6 +131,10 @@ func (s *System) Reply(id uint64, msg any, err error) {
 	v.ready <- struct{}{}
 }
 
+// Awaits reports whether somebody still waits for the answer of id: for those who keep IDs and have to
+// find out which are of no use any more.
+func (s *System) Awaits(id uint64) bool { return s.answers.Waiting(id) }
+
 // Ask sends msg to to and waits for the one answer, no longer than ctx. The error is that of the answer,
 // or of the send (core.Undelivered), or of ctx; then the actor may still handle the message. No
 // allocations for a local actor. An actor asks through its Context.

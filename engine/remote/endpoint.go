@@ -281,9 +281,13 @@ func (ep *endpoint) connect(c *conn, epoch uint64) (link, error) {
 	return l, nil
 }
 
-// greet sends the hello and reads the answer.
+// greet sends the hello and reads the answer. Whose certificate is another member's is told nothing.
 func (ep *endpoint) greet(l link, epoch uint64) error {
 	cfg := &ep.r.cfg
+	if id := l.identity(); id.proven && id.member != "" && id.member != ep.member.ID {
+		return &RefusedError{Address: ep.member.Address, Reason: RefusedIdentity,
+			Text: fmt.Sprintf("the certificate there is that of %q, %q was meant", id.member, ep.member.ID)}
+	}
 	h := hello{
 		member: cfg.Member, address: ep.r.address, client: cfg.Client, cluster: cfg.Cluster,
 		protocol: Protocol(), epoch: epoch, target: ep.member.ID,

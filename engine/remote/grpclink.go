@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -147,10 +148,18 @@ func (o *grpcOpener) options(rec *dialRecord, address string) []grpc.DialOption 
 	}
 }
 
-// dialRecord keeps the cause of a failed dial, which gRPC's own error has as text only.
+// dialRecord keeps what gRPC does not hand on: the cause of a failed dial, which its own error has as
+// text only, and who the peer is.
 type dialRecord struct {
 	mu  sync.Mutex
 	err error
+	id  identity // of the peer, as TLS proved it
+}
+
+func (r *dialRecord) proved(id identity) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.id = id
 }
 
 func (r *dialRecord) note(err error) {
@@ -189,6 +198,13 @@ func (c *clientCreds) ClientHandshake(ctx context.Context, _ string, raw net.Con
 	if err != nil {
 		c.rec.note(err)
 		return nil, nil, err
+	}
+	if secure, ok := conn.(*tls.Conn); ok {
+		id, err := certificateIdentity(secure.ConnectionState().PeerCertificates[0], c.cfg.Cluster) // was checked
+		if err != nil {
+			return nil, nil, err
+		}
+		c.rec.proved(id)
 	}
 	return conn, &authInfo{}, nil
 }
@@ -254,7 +270,13 @@ func (l *grpcLink) close(error) {
 	})
 }
 
-func (l *grpcLink) identity() identity { return identity{address: l.address} }
+func (l *grpcLink) identity() identity {
+	l.rec.mu.Lock()
+	defer l.rec.mu.Unlock()
+	id := l.rec.id
+	id.address = l.address
+	return id
+}
 
 var (
 	_ link                             = (*grpcLink)(nil)

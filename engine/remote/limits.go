@@ -38,7 +38,8 @@ type Limits struct {
 	// them Send refuses with core.ErrOverloaded.
 	QueueMessages int
 	QueueBytes    int
-	// Asks is how many asks may be outstanding on one connection: 262,144.
+	// Asks is how many asks may be outstanding on one connection: 262,144. Those that nobody waits
+	// for any more make room when it is reached.
 	Asks int
 	// AskAge is how long an ask may be outstanding before it is given up as of unknown delivery:
 	// 1 h. It only bounds what asks leave behind whose target never answers.
@@ -50,8 +51,9 @@ type Limits struct {
 	Streams uint32
 	// HeaderList bounds the HTTP/2 headers of a stream: 16 KiB; gRPC's own default is 16 MiB.
 	HeaderList uint32
-	// Handshake is the time from accepting a connection, or from dialling, to the end of the
-	// handshake: 5 s. A member that is not in the view yet is waited for as long as that.
+	// Handshake is the time from accepting a connection to the end of the handshake: 5 s. A member
+	// that is not in the view yet is waited for as long as that, and so the side that dials waits
+	// twice as long.
 	Handshake time.Duration
 	// HandshakeBytes is what a connection may send before the end of its first handshake: 64 KiB.
 	HandshakeBytes int

@@ -217,13 +217,19 @@ func (r *Remote) join(m core.Member) {
 	if m.ID == r.cfg.Member || r.blocked.has(m.ID) {
 		return
 	}
-	if ep := r.endpoints[m.ID]; ep != nil && (ep.client || ep.member.Address == m.Address) {
+	old := r.endpoints[m.ID]
+	if old != nil && !old.client && old.member.Address == m.Address {
 		return
 	}
 	if r.cfg.Client && m.Address == "" {
 		return
 	}
-	if old := r.endpoints[m.ID]; old != nil {
+	switch {
+	case old == nil:
+	case old.client: // it took the ID of a member to come
+		delete(r.epochs, m.ID)
+		r.group.Go("remote: end", func() { old.close(errReplaced) })
+	default:
 		old.close(errLeft)
 	}
 	ep := r.newEndpoint(m, false)

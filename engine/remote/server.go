@@ -143,6 +143,9 @@ func (r *Remote) register(h hello) (*conn, <-chan struct{}, *refusal) {
 // serveClient makes the connection of a client the way to it. The caller holds r.mu.
 func (r *Remote) serveClient(c *conn) {
 	id := c.peer.Member.ID
+	if old := r.endpoints[id]; old != nil { // references keep it: it hands on to its successor
+		r.group.Go("remote: end", func() { old.close(errReplaced) })
+	}
 	ep := r.newEndpoint(c.peer.Member, true)
 	ep.cur.Store(c)
 	ep.linked.Store(true)
@@ -155,7 +158,7 @@ func (r *Remote) accepted(c *conn) {
 	r.mu.Lock()
 	ep := r.endpoints[c.peer.Member.ID]
 	r.mu.Unlock()
-	if ep != nil && !c.peer.Client && c.peer.Epoch > 1 {
+	if ep != nil && c.peer.Epoch > 1 {
 		r.rewatch(ep)
 	}
 }
@@ -170,9 +173,12 @@ func (r *Remote) departed(c *conn) {
 	}
 	var ep *endpoint
 	if mine && c.peer.Client {
-		ep = r.endpoints[id]
-		delete(r.endpoints, id)
 		delete(r.epochs, id)
+		if ep = r.endpoints[id]; ep != nil && ep.client {
+			delete(r.endpoints, id)
+		} else {
+			ep = nil // a member has taken its place
+		}
 	}
 	r.mu.Unlock()
 	if ep != nil {

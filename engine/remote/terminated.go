@@ -149,7 +149,14 @@ func (ep *endpoint) SendSystem(target core.PID, m actor.SystemMessage) error {
 			return err
 		}
 		pid := m.Watcher.PID()
-		ep.r.watches.addOut(ep.member.ID, watchKey{pid.ID, target.ID}, target)
+		k := watchKey{pid.ID, target.ID}
+		ep.r.watches.addOut(ep.member.ID, k, target)
+		if err := ep.gone(); err != nil { // meanwhile; whoever takes the watch tells its end
+			if _, mine := ep.r.watches.takeOut(ep.member.ID, k); mine {
+				return err
+			}
+			return nil
+		}
 		_ = ep.sendWatch(target.ID, pid, false) // the next link tells it
 		return nil
 	case *actor.Unwatch:

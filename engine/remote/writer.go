@@ -37,6 +37,7 @@ type writer struct {
 	quiet    []chan bool // closed when all is written
 
 	asks   map[uint64]ask
+	kept   int    // asks before the next sweep may be
 	nextID uint64 // of asks whose own ID cannot be used
 }
 
@@ -59,6 +60,8 @@ const (
 	maxInFlight = 2
 	// keepFrame is the largest buffer of a frame that is used again.
 	keepFrame = 256 << 10
+	// sweepShare: between two sweeps come at least Limits.Asks/sweepShare more asks.
+	sweepShare = 16
 	// firstFrame is the size of a new buffer.
 	firstFrame = 2 << 10
 	// foreignAsk marks the wire's IDs of asks that are not slots of the local system.
@@ -105,7 +108,7 @@ func (w *writer) send(o *outgoing, u urgency) error {
 func (w *writer) sendAsk(o *outgoing, reply actor.Replier, id uint64, direct bool, tick uint32) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.asks) >= w.limits.Asks {
+	if w.kept--; len(w.asks) >= w.limits.Asks && !w.sweep() {
 		return w.full
 	}
 	o.requestID = id
@@ -117,6 +120,25 @@ func (w *writer) sendAsk(o *outgoing, reply actor.Replier, id uint64, direct boo
 	}
 	w.asks[o.requestID] = ask{reply, id, w.seq, tick}
 	return nil
+}
+
+// awaiter is an actor.Replier that knows whether somebody still waits, as actor.System does.
+type awaiter interface{ Awaits(id uint64) bool }
+
+// sweep forgets the asks that nobody waits for any more: those whose ctx ended, and whose target never
+// answers. It reports whether there is room now. It goes over all asks, so it does not come often. The
+// caller holds w.mu.
+func (w *writer) sweep() bool {
+	if w.kept > 0 {
+		return false
+	}
+	w.kept = w.limits.Asks/sweepShare + 1
+	for id, a := range w.asks {
+		if r, ok := a.reply.(awaiter); ok && !r.Awaits(a.id) {
+			delete(w.asks, id)
+		}
+	}
+	return len(w.asks) < w.limits.Asks
 }
 
 // freeID is an ID for an ask that has none of its own. The caller holds w.mu.

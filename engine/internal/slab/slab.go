@@ -103,18 +103,29 @@ func (p *shard[T]) grow(number uint32) *Slot[T] {
 // Claim gives the slot of id to its one claimant: nil if it was claimed, abandoned or released before,
 // or if id never was one.
 func (s *Slab[T]) Claim(id uint64) *Slot[T] {
+	slot := s.find(id)
+	generation := id >> slotBits << phaseBits
+	if slot == nil || !slot.state.CompareAndSwap(generation|waiting, generation|claimed) {
+		return nil
+	}
+	return slot
+}
+
+// Waiting reports whether Claim would give the slot of id now.
+func (s *Slab[T]) Waiting(id uint64) bool {
+	slot := s.find(id)
+	return slot != nil && slot.state.Load() == id>>slotBits<<phaseBits|waiting
+}
+
+// find is the slot that id is or was one use of; nil: there is none.
+func (s *Slab[T]) find(id uint64) *Slot[T] {
 	index := uint32(id & (1<<slotBits - 1))
 	blocks := s.parts[index%shards].blocks.Load()
 	at := index >> shardBits
 	if blocks == nil || at/blockSize >= uint32(len(*blocks)) {
 		return nil
 	}
-	slot := &(*blocks)[at/blockSize][at%blockSize]
-	generation := id >> slotBits << phaseBits
-	if !slot.state.CompareAndSwap(generation|waiting, generation|claimed) {
-		return nil
-	}
-	return slot
+	return &(*blocks)[at/blockSize][at%blockSize]
 }
 
 // Abandon gives back a slot that nobody claimed. False: it was claimed; the taker has to wait for the

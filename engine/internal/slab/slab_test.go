@@ -144,3 +144,19 @@ func BenchmarkUse(b *testing.B) {
 		s.Release(s.Claim(s.Take().ID()))
 	}
 }
+
+func TestWaiting(t *testing.T) {
+	var s slab.Slab[int]
+	slot := s.Take()
+	id := slot.ID()
+	if !s.Waiting(id) || s.Waiting(0) || s.Waiting(id+1) || s.Waiting(id+1<<24) {
+		t.Error("only the ID that was taken waits")
+	}
+	if s.Claim(id) == nil || s.Waiting(id) {
+		t.Error("a claimed slot waits")
+	}
+	s.Release(slot)
+	if s.Waiting(id) {
+		t.Error("a released slot waits")
+	}
+}
