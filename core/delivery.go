@@ -28,13 +28,15 @@ func (d Delivery) String() string {
 
 // DeliveryOf finds the outermost delivery in err's chain; without one it is DeliveryUnknown.
 func DeliveryOf(err error) Delivery {
-	if d, ok := errors.AsType[interface {
-		error
-		Delivery() Delivery
-	}](err); ok {
+	if d, ok := errors.AsType[deliverer](err); ok {
 		return d.Delivery()
 	}
 	return DeliveryUnknown
+}
+
+type deliverer interface {
+	error
+	Delivery() Delivery
 }
 
 // WithDelivery marks err; it wraps, so errors.Is still sees what is inside. Nil stays nil.

@@ -14,14 +14,13 @@ type Hooks struct {
 
 // JoinHooks makes hooks that call those of each of hs in turn. Fields that are nil in all of them
 // stay nil.
-func JoinHooks(hs ...Hooks) Hooks {
-	var out Hooks
+func JoinHooks(hs ...Hooks) (joined Hooks) {
 	for _, h := range hs {
-		out.Duplicate = join2(out.Duplicate, h.Duplicate)
-		out.Timed = join3(out.Timed, h.Timed)
-		out.Counted = join2(out.Counted, h.Counted)
+		joined.Duplicate = join2(joined.Duplicate, h.Duplicate)
+		joined.Timed = join3(joined.Timed, h.Timed)
+		joined.Counted = join2(joined.Counted, h.Counted)
 	}
-	return out
+	return joined
 }
 
 func join2[A, B any](f, g func(A, B)) func(A, B) {

@@ -1,6 +1,9 @@
 package core
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Status is the stage of life of a member.
 type Status uint8
@@ -112,24 +115,15 @@ func (s Members) Intersection(o Members) Members {
 	return s.filter(func(m Member) bool { return o.Has(m.ID) })
 }
 
-func (s Members) filter(keep func(Member) bool) Members {
-	var out Members
+func (s Members) filter(keep func(Member) bool) (kept Members) {
 	for _, m := range s {
 		if keep(m) {
-			out = append(out, m)
+			kept = append(kept, m)
 		}
 	}
-	return out
+	return kept
 }
 
 func byID(a, b Member) int { return compareIDs(a.ID, b.ID) }
 
-func compareIDs(a, b MemberID) int {
-	if a < b {
-		return -1
-	}
-	if a > b {
-		return 1
-	}
-	return 0
-}
+func compareIDs(a, b MemberID) int { return strings.Compare(string(a), string(b)) }

@@ -64,11 +64,10 @@ func (d *directory) next() core.Token {
 func (d *directory) find(id core.Identity) (entry, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	e, known := d.entries[id]
-	if !known {
-		return entry{}, false
+	if e, known := d.entries[id]; known {
+		return *e, true
 	}
-	return *e, true
+	return entry{}, false
 }
 
 // order is the present order for id; if there is none it is made for host.
@@ -170,11 +169,9 @@ func (d *directory) released(a core.Activation) {
 func (d *directory) suspect(id core.Identity, stale core.PID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	e, known := d.entries[id]
-	if !known || e.pid != stale || stale.IsZero() || e.begun {
-		return
+	if e, known := d.entries[id]; known && e.pid == stale && !stale.IsZero() && !e.begun {
+		e.pid, e.was, e.token = core.PID{}, e.token, d.next()
 	}
-	e.pid, e.was, e.token = core.PID{}, e.token, d.next()
 }
 
 // drop forgets a member and all that lived there.

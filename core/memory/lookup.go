@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -232,12 +233,9 @@ func (l *Lookup) settle(ctx context.Context, id core.Identity, t core.Token) {
 
 // refused makes err one that Resolve may return.
 func refused(id core.Identity, err error) error {
-	known := false
-	for _, sentinel := range [...]error{core.ErrNoMember, core.ErrNoKind, core.ErrBusy, core.ErrOverloaded,
-		core.ErrNotOwner, core.ErrUnreachable, core.ErrStopped} {
-		known = known || errors.Is(err, sentinel)
-	}
-	if !known {
+	allowed := []error{core.ErrNoMember, core.ErrNoKind, core.ErrBusy, core.ErrOverloaded,
+		core.ErrNotOwner, core.ErrUnreachable, core.ErrStopped}
+	if !slices.ContainsFunc(allowed, func(sentinel error) bool { return errors.Is(err, sentinel) }) {
 		err = fmt.Errorf("%w: %w", core.ErrUnreachable, err)
 	}
 	return core.WithDelivery(fmt.Errorf("memory: resolve %s: %w", id, err), core.Undelivered)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 
@@ -153,12 +154,7 @@ func (s *Store) List(ctx context.Context, group string) iter.Seq2[core.Item, err
 func (s *Store) names(group string) []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	out := make([]string, 0, len(s.groups[group]))
-	for name := range s.groups[group] {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return out
+	return slices.Sorted(maps.Keys(s.groups[group]))
 }
 
 // Fence claims group for t.

@@ -1,6 +1,7 @@
 package rendezvous
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 	"strings"
@@ -45,10 +46,7 @@ type Choice struct {
 // Offer lets a member compete: its index for the caller's use, its ID, Member of the ID, its weight
 // (0 means 100), and Identity of what is placed, the same in all calls.
 func (c *Choice) Offer(index int, id string, member uint64, weight uint16, identity uint64) {
-	o := Choice{id: id, draw: Combine(member, identity), weight: uint64(weight), index: index, some: true}
-	if weight == 0 {
-		o.weight = defaultWeight
-	}
+	o := Choice{id: id, draw: Combine(member, identity), weight: uint64(cmp.Or(weight, defaultWeight)), index: index, some: true}
 	if !c.some || o.beats(c) {
 		*c = o
 	}

@@ -2,6 +2,7 @@ package strategy
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/granary-go/granary/core"
 )
@@ -26,13 +27,7 @@ func (l LocalFirst) Pick(id core.Identity, candidates []core.Member) (core.Membe
 }
 
 func compareID(m core.Member, id core.MemberID) int {
-	switch {
-	case m.ID < id:
-		return -1
-	case m.ID > id:
-		return 1
-	}
-	return 0
+	return strings.Compare(string(m.ID), string(id))
 }
 
 var (

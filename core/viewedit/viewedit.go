@@ -4,6 +4,7 @@
 package viewedit
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -98,29 +99,17 @@ func own(next core.ViewRecord, t core.Topology, s Stamp) core.ViewRecord {
 		next.Departed = depart(next.Departed, core.Departure{ID: m.ID, Epoch: next.Epoch, Guard: s.Guard})
 	}
 	next.Departed = trim(next.Departed, next.Epoch)
-	slices.SortFunc(steps, func(a, b core.Change) int { return compare(a.ID, b.ID) })
+	slices.SortFunc(steps, func(a, b core.Change) int { return cmp.Compare(a.ID, b.ID) })
 	next.Changes = slices.Concat(next.Changes, steps)
 	next.Changes = slices.DeleteFunc(next.Changes, func(c core.Change) bool { return c.Epoch+KeptEpochs <= next.Epoch })
 	return next
 }
 
-func compare(a, b core.MemberID) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
 // depart adds d, unless the editor has entered this departure already: then it gets its epoch.
 func depart(list []core.Departure, d core.Departure) []core.Departure {
-	for i := range list {
-		if list[i].ID == d.ID {
-			list[i].Epoch = d.Epoch
-			return list
-		}
+	if i := slices.IndexFunc(list, func(old core.Departure) bool { return old.ID == d.ID }); i >= 0 {
+		list[i].Epoch = d.Epoch
+		return list
 	}
 	return append(list, d)
 }
@@ -190,7 +179,6 @@ func Remove(r core.ViewRecord, id core.MemberID, guard time.Duration) (core.View
 	if len(rest) == len(r.Members) {
 		return r, false
 	}
-	r.Members = rest
-	r.Departed = append(slices.Clone(r.Departed), core.Departure{ID: id, Guard: guard})
+	r.Members, r.Departed = rest, append(slices.Clone(r.Departed), core.Departure{ID: id, Guard: guard})
 	return r, true
 }
