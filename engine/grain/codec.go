@@ -99,12 +99,18 @@ func Answer[T any](r Reply) (T, error) {
 	if r.Value == nil {
 		return decode[T](r.Data)
 	}
-	if v, ok := r.Value.(T); ok && sameType[T]() {
-		if _, raw := r.Value.(JSON); !raw {
-			return v, nil
-		}
+	if v, ok := typed[T](r.Value); ok {
+		return v, nil
 	}
 	return convert[T](r.Value)
+}
+
+// typed is v if it was handed over as a T. JSON is still to be decoded, even into a type that could
+// hold it as it is.
+func typed[T any](v any) (T, bool) {
+	t, ok := v.(T)
+	_, raw := v.(JSON)
+	return t, ok && !raw && sameType[T]()
 }
 
 // convert brings a value into T the way it would take over the wire.

@@ -185,9 +185,6 @@ var sentinels = [...]struct {
 // SentinelName is the name on the wire of the sentinel that err wraps, such as "busy"; empty if it
 // wraps none.
 func SentinelName(err error) string {
-	if err == nil {
-		return ""
-	}
 	for _, s := range sentinels {
 		if errors.Is(err, s.err) {
 			return s.name

@@ -68,10 +68,8 @@ func plainArg[Req any](arg any) (Req, error) {
 	if d, ok := arg.(decoded[Req]); ok {
 		return d.v, nil
 	}
-	if v, ok := arg.(Req); ok && sameType[Req]() && asIs(arg) {
-		if _, raw := arg.(JSON); !raw {
-			return nonNil(v), nil
-		}
+	if v, ok := typed[Req](arg); ok && asIs(arg) {
+		return nonNil(v), nil
 	}
 	return convert[Req](arg)
 }

@@ -1,6 +1,7 @@
 package graingen
 
 import (
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/compiler/protogen"
@@ -18,14 +19,9 @@ func reasonsOf(f *protogen.File) *protogen.Enum {
 
 // reasonValues are the reasons of e: all values, but for a zero that says nothing.
 func reasonValues(e *protogen.Enum) []*protogen.EnumValue {
-	var out []*protogen.EnumValue
-	for _, v := range e.Values {
-		if v.Desc.Number() == 0 && strings.HasSuffix(string(v.Desc.Name()), "UNSPECIFIED") {
-			continue
-		}
-		out = append(out, v)
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(e.Values), func(v *protogen.EnumValue) bool {
+		return v.Desc.Number() == 0 && strings.HasSuffix(string(v.Desc.Name()), "UNSPECIFIED")
+	})
 }
 
 // reasonName is the Go name of a reason: CART_FULL and ERROR_REASON_CART_FULL are both CartFull.

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -49,11 +50,8 @@ func DeliveryToProto(d core.Delivery) granarypb.Delivery { return granarypb.Deli
 
 // DeliveryFromProto is the delivery that p says; what is unknown here claims nothing.
 func DeliveryFromProto(p granarypb.Delivery) core.Delivery {
-	switch p {
-	case granarypb.Delivery_DELIVERY_UNDELIVERED:
-		return core.Undelivered
-	case granarypb.Delivery_DELIVERY_DELIVERED:
-		return core.Delivered
+	if p == granarypb.Delivery_DELIVERY_UNDELIVERED || p == granarypb.Delivery_DELIVERY_DELIVERED {
+		return core.Delivery(p)
 	}
 	return core.DeliveryUnknown
 }
@@ -96,13 +94,10 @@ type peerError struct {
 
 // Error is the text of the whole error at the peer.
 func (e *peerError) Error() string {
-	switch {
-	case e.text != "":
-		return e.text
-	case e.sentinel != nil:
+	if e.text == "" && e.sentinel != nil {
 		return e.sentinel.Error()
 	}
-	return "an error of a peer without a text"
+	return cmp.Or(e.text, "an error of a peer without a text")
 }
 
 // Unwrap is the sentinel.

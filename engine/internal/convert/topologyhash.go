@@ -10,10 +10,8 @@ import (
 // bytes, joined without a separator. Addresses and kinds take no part, so within a cluster of
 // Granary members View.Hash is what counts. The empty set has hash 0.
 func TopologyHash(ids []core.MemberID) uint64 {
-	sorted := slices.Clone(ids)
-	slices.Sort(sorted)
 	var joined []byte
-	for _, id := range sorted {
+	for _, id := range slices.Sorted(slices.Values(ids)) {
 		joined = append(joined, id...)
 	}
 	return murmur3(joined)
