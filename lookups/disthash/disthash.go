@@ -82,15 +82,12 @@ func (l *Lookup) Start(ctx context.Context, host core.Host, env core.Env) error 
 // Owner is the member that owns id by the installed view; false if none hosts the kind, or before
 // the first view. It allocates nothing.
 func (l *Lookup) Owner(id core.Identity) (core.Member, bool) {
-	s := l.state.Load()
-	if s == nil {
-		return core.Member{}, false
+	if s := l.state.Load(); s != nil {
+		if m, ok := s.now.owner(id); ok {
+			return *m, true
+		}
 	}
-	m, ok := s.now.owner(id)
-	if !ok {
-		return core.Member{}, false
-	}
-	return *m, true
+	return core.Member{}, false
 }
 
 // Held is true while another member may still run id, and as long as id is not to run here at all:

@@ -138,27 +138,23 @@ func (s *state) settled(now time.Time, ids ...core.MemberID) *state {
 }
 
 // overdue lists who was waited for long enough.
-func (s *state) overdue(now time.Time) []core.MemberID {
-	var out []core.MemberID
-	for id, w := range s.waits {
-		if !now.Before(w.until) {
-			out = append(out, id)
+func (s *state) overdue(now time.Time) (ids []core.MemberID) {
+	for _, id := range slices.Sorted(maps.Keys(s.waits)) {
+		if !now.Before(s.waits[id].until) {
+			ids = append(ids, id)
 		}
 	}
-	slices.Sort(out)
-	return out
+	return ids
 }
 
 // waiting lists who is waited for, and when the first of them is to be given up.
 func (s *state) waiting() (ids []core.MemberID, first time.Time) {
-	for id, w := range s.waits {
-		ids = append(ids, id)
+	for _, w := range s.waits {
 		if first.IsZero() || w.until.Before(first) {
 			first = w.until
 		}
 	}
-	slices.Sort(ids)
-	return ids, first
+	return slices.Sorted(maps.Keys(s.waits)), first
 }
 
 // held tells whether another member may still run id.
@@ -179,12 +175,11 @@ func (s *state) held(id core.Identity) bool {
 }
 
 // losers lists what runs and is owned by another member, or by nobody.
-func (s *state) losers(self core.MemberID, running iter.Seq[core.Activation]) []core.Activation {
-	var out []core.Activation
+func (s *state) losers(self core.MemberID, running iter.Seq[core.Activation]) (lost []core.Activation) {
 	for a := range running {
 		if !s.now.owns(self, a.Identity) {
-			out = append(out, a)
+			lost = append(lost, a)
 		}
 	}
-	return out
+	return lost
 }

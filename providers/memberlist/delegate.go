@@ -19,11 +19,10 @@ type delegate struct{ s *session }
 func (d delegate) NodeMeta(limit int) []byte {
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
-	b := d.s.table.meta().encode()
-	if len(b) > limit {
-		return nil // cannot happen: maxID is far below
+	if b := d.s.table.meta().encode(); len(b) <= limit {
+		return b
 	}
-	return b
+	return nil // cannot happen: maxID is far below
 }
 
 // NotifyMsg takes a message of another member in. It is called on the one goroutine that reads

@@ -263,13 +263,10 @@ func (r *reader) format() {
 }
 
 func (r *reader) byte() byte {
-	if len(r.b) == 0 {
-		r.fail(errShort)
-		return 0
+	if s := r.take(1); len(s) > 0 {
+		return s[0]
 	}
-	c := r.b[0]
-	r.b = r.b[1:]
-	return c
+	return 0
 }
 
 func (r *reader) flag() bool {
@@ -308,14 +305,15 @@ func (r *reader) count(limit int) int {
 	return int(n)
 }
 
-func (r *reader) bytes(limit int) []byte {
-	n := r.number(uint64(limit))
+func (r *reader) bytes(limit int) []byte { return r.take(r.number(uint64(limit))) }
+
+// take is the next n bytes, or nil if there are fewer.
+func (r *reader) take(n uint64) (s []byte) {
 	if n > uint64(len(r.b)) {
 		r.fail(errShort)
 		return nil
 	}
-	s := r.b[:n]
-	r.b = r.b[n:]
+	s, r.b = r.b[:n], r.b[n:]
 	return s
 }
 
