@@ -55,8 +55,7 @@ func (d *driver) spawn(role, name string) (*child, error) {
 	return c, nil
 }
 
-func (d *driver) seeds() []string {
-	var seeds []string
+func (d *driver) seeds() (seeds []string) {
 	for _, m := range d.members {
 		if m.gossip != "" {
 			seeds = append(seeds, m.gossip)

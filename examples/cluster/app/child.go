@@ -81,13 +81,11 @@ func (c *child) listen(stdout io.Reader, events chan<- childEvent, done <-chan s
 
 // tell writes one order; a child that is gone is noticed by its pipe.
 func (c *child) tell(o order) {
-	line, err := json.Marshal(o)
-	if err != nil {
-		return
+	if line, err := json.Marshal(o); err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		_, _ = c.stdin.Write(append(line, '\n'))
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, _ = c.stdin.Write(append(line, '\n'))
 }
 
 // kill sends SIGKILL and returns once the kernel has taken it.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,9 +99,7 @@ func (d *driver) say(format string, args ...any) {
 
 func (d *driver) record(event string, m *member, r history.Record) {
 	r.Event = event
-	if r.Ns == 0 {
-		r.Ns = d.rec.Now()
-	}
+	r.Ns = cmp.Or(r.Ns, d.rec.Now())
 	if m != nil {
 		r.Member = m.id
 	}

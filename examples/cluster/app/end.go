@@ -90,14 +90,12 @@ func (d *driver) finish(ctx context.Context, limit, hurried time.Duration, what 
 	began := time.Now()
 	err := d.wait(ctx, limit, what, holds)
 	if err != nil && ctx.Err() != nil {
-		left := min(hurried, limit-time.Since(began))
-		err = d.wait(context.WithoutCancel(ctx), left, what, holds)
+		err = d.wait(context.WithoutCancel(ctx), min(hurried, limit-time.Since(began)), what, holds)
 	}
 	return err
 }
 
-func (d *driver) running() int {
-	n := 0
+func (d *driver) running() (n int) {
 	for _, c := range d.all {
 		if !c.gone {
 			n++

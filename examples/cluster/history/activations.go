@@ -1,6 +1,9 @@
 package history
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // life is one activation: where and when.
 type life struct {
@@ -60,7 +63,7 @@ func (a *activations) judge(t *timeline) {
 		a.close(key, o, never)
 	}
 	for id, lives := range a.lives {
-		slices.SortFunc(lives, func(x, y life) int { return compare(x.from, y.from) })
+		slices.SortFunc(lives, func(x, y life) int { return cmp.Compare(x.from, y.from) })
 		a.count += len(lives)
 		overlap, duplicate := false, false
 		for i := range lives {
@@ -112,14 +115,4 @@ func (a *activations) settled(agreed, until int64) int64 {
 		}
 	}
 	return last
-}
-
-func compare(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func judgeSource(src source) (*Summary, error) {
 	if config == (Config{}) {
 		return nil, fmt.Errorf("history: no config among the records: no driver has begun a run")
 	}
-	slices.SortStableFunc(events, func(a, b Record) int { return compare(a.Ns, b.Ns) })
+	slices.SortStableFunc(events, func(a, b Record) int { return cmp.Compare(a.Ns, b.Ns) })
 	t := newTimeline(events, config.Members)
 	j := &judge{config: config, events: events, time: t, sum: newSummary(config), requests: requests{},
 		lives: newActivations(t.ended), ids: map[string]int{}, first: make([][]int64, len(t.changes))}
@@ -196,8 +197,7 @@ func (j *judge) calls() {
 // failedWithin counts the failed calls that were begun and had failed in a piece of time: what fails
 // after that may owe it to the change that came then, a kill above all. After the user has ended the
 // run, calls are cancelled.
-func (j *judge) failedWithin(from, until int64) int {
-	n := 0
+func (j *judge) failedWithin(from, until int64) (n int) {
 	for _, f := range j.failures {
 		if f.from > from && f.until < until && f.until <= j.time.interrupted {
 			n++

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -61,7 +62,7 @@ func TestRequests(t *testing.T) {
 
 func TestTimelineAgreement(t *testing.T) {
 	r := goodRun()
-	slices.SortStableFunc(r, func(a, b Record) int { return compare(a.Ns, b.Ns) })
+	slices.SortStableFunc(r, func(a, b Record) int { return cmp.Compare(a.Ns, b.Ns) })
 	line := newTimeline(r, 3)
 	want := []span{{second / 10, second / 10}, {second / 2, 10 * second}, {14 * second, 20 * second}, {21 * second, 30*second + second/10}}
 	if !slices.Equal(line.agreed, want) {

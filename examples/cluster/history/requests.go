@@ -36,8 +36,7 @@ func (r requests) set(request uint64, m mark) bool {
 }
 
 // count counts the requests that a function of their marks selects, 64 at a time.
-func (r requests) count(which func(ran, ranAgain, answered, refused uint64) uint64) int {
-	n := 0
+func (r requests) count(which func(ran, ranAgain, answered, refused uint64) uint64) (n int) {
 	for _, p := range r {
 		for i := range p[ran] {
 			n += bits.OnesCount64(which(p[ran][i], p[ranAgain][i], p[answered][i], p[refused][i]))

@@ -63,8 +63,7 @@ func (w *Writer) Handle(member string, request uint64, id, activation string) {
 	defer w.mu.Unlock()
 	b := w.begin(w.Now(), member, Handled)
 	b = appendNumber(b, "request", int64(request))
-	b = appendText(b, "id", id)
-	b = appendText(b, "activation", activation)
+	b = appendLife(b, id, activation)
 	w.end(b)
 }
 
@@ -73,8 +72,7 @@ func (w *Writer) Life(event, member, id, activation, token string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	b := w.begin(w.Now(), member, event)
-	b = appendText(b, "id", id)
-	b = appendText(b, "activation", activation)
+	b = appendLife(b, id, activation)
 	b = appendText(b, "token", token)
 	w.end(b)
 }
@@ -102,13 +100,16 @@ func (w *Writer) begin(ns int64, member, event string) []byte {
 }
 
 func (w *Writer) end(b []byte) {
-	b = append(b, '}', '\n')
-	w.line = b
-	_, err := w.buf.Write(b)
+	w.line = append(b, '}', '\n')
+	_, err := w.buf.Write(w.line)
 	if w.each && err == nil {
 		err = w.buf.Flush()
 	}
 	w.keep(err)
+}
+
+func appendLife(b []byte, id, activation string) []byte {
+	return appendText(appendText(b, "id", id), "activation", activation)
 }
 
 func appendText(b []byte, name, value string) []byte {
