@@ -331,3 +331,111 @@ func TestMemberLostFromSight(t *testing.T) {
 		}
 	})
 }
+
+// unready is a provider without an order whose reports show members as Joining for a while longer.
+type unready struct {
+	core.Provider
+	by time.Duration
+}
+
+func (unready) Promises() core.Promises { return core.Promises{} }
+
+func (p unready) Join(ctx context.Context, e core.Env, self core.Member, report func(*core.View)) error {
+	var mu sync.Mutex
+	up := map[core.MemberID]bool{self.ID: true}
+	var last *core.View
+	tell := func() {
+		var rec core.ViewRecord
+		for m := range last.All() {
+			if m.Status == core.Up && !up[m.ID] {
+				m.Status = core.Joining
+			}
+			rec.Members = append(rec.Members, m)
+		}
+		v, err := core.NewView(rec)
+		if err != nil {
+			panic(err)
+		}
+		report(v)
+	}
+	return p.Provider.Join(ctx, e, self, func(v *core.View) {
+		mu.Lock()
+		defer mu.Unlock()
+		last = v
+		for m := range v.All() {
+			if m.Status == core.Up {
+				e.Clock.AfterFunc(p.by, func() {
+					mu.Lock()
+					defer mu.Unlock()
+					up[m.ID] = true
+					tell()
+				})
+			}
+		}
+		tell()
+	})
+}
+
+// TestCallerThatIsBehind has no order to go by: a member that is ahead knows the view of its caller as
+// one of its own past, and sends the call back at once.
+func TestCallerThatIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := memory.NewHub()
+		c := clustertest.Start(t, clustertest.Config{Members: 3, Lookup: newRing, Kinds: grain.Kinds{keeperKind("Keeper", nil)}, Node: func(i int, _ *cluster.Config, parts *cluster.Components) {
+			late := time.Duration(0)
+			if i == 0 {
+				late = 300 * time.Millisecond
+			}
+			parts.Provider = unready{hub.Provider(), late}
+		}})
+		c.Agree()
+		c.Add()
+		var worst time.Duration
+		for _, id := range clustertest.Identities("Keeper", 60) { // some belong to the new one by now
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			if _, err := keep(ctx, c.Node(0), id.Kind, id.Key, "x"); err != nil {
+				t.Error(err)
+			}
+			cancel()
+			worst = max(worst, time.Since(began))
+		}
+		if worst > 400*time.Millisecond || worst < 100*time.Millisecond {
+			t.Errorf("the slowest call took %v; the caller was behind for 300ms", worst)
+		}
+	})
+}
+
+// TestNothingIsRememberedOnALeaver under a lookup that places by ownership: by the view that shows it
+// leaving its grains belong to others.
+func TestNothingIsRememberedOnALeaver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var first *cluster.Node
+		var seen atomic.Int64
+		c := clustertest.Start(t, clustertest.Config{Members: 2, Lookup: newRing, Kinds: grain.Kinds{keeperKind("Keeper", nil)}, Node: func(i int, _ *cluster.Config, parts *cluster.Components) {
+			if i == 0 {
+				parts.Telemetry.Observer.Topology = func(top core.Topology) {
+					for _, m := range top.Changed {
+						if m.Status == core.Leaving && m.ID != first.ID() {
+							seen.Store(int64(first.Health().Cached))
+						}
+					}
+				}
+			}
+		}})
+		first = c.Node(0)
+		c.Agree()
+		ids := clustertest.Identities("Keeper", 40)
+		for _, id := range ids {
+			if _, err := keep(t.Context(), first, id.Kind, id.Key, "slow"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Stop(1); err != nil {
+			t.Error(err)
+		}
+		if n := seen.Load(); n == 0 || n >= 40 {
+			t.Errorf("%d cached once the member was seen to leave, want those of this member alone", n)
+		}
+	})
+}

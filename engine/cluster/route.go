@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,7 +128,8 @@ func (n *Node) ownsFor(in *inCall) (parked bool, err error) {
 		}
 		return false, notOwner(in.req.id, n.View())
 	}
-	v := n.View()
+	at := n.views.current.Load()
+	v := at.view
 	if v == nil || newer(in.req.view, v) {
 		n.refresh()
 		return n.viewParked.park(n, in)
@@ -136,8 +138,8 @@ func (n *Node) ownsFor(in *inCall) (parked bool, err error) {
 	if ok && owner.ID == n.id {
 		return false, nil
 	}
-	if in.req.view.lineage == "" && in.req.view.hash != v.Hash() {
-		return n.viewParked.park(n, in) // nobody can tell which of the two views is the later one
+	if s := in.req.view; s.lineage == "" && s.hash != v.Hash() && !slices.Contains(at.past, s.hash) {
+		return n.viewParked.park(n, in) // as far as one can tell, the caller is ahead
 	}
 	return false, notOwner(in.req.id, v)
 }

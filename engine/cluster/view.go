@@ -18,6 +18,7 @@ import (
 // installed is a view with what the node derives from it. It is replaced as a whole.
 type installed struct {
 	view *core.View
+	past []uint64                     // hashes of the views before, the last one first, without the present one
 	next chan struct{}                // closed when another one is installed
 	refs map[core.MemberID]*actor.Ref // the $grain of every other member
 }
@@ -102,6 +103,13 @@ func (n *Node) install(t core.Topology) {
 		n.cache.DropMember(m.ID)
 		n.rates.forget(m.ID)
 	}
+	if n.router != nil { // what runs on a leaver belongs to others by this view, and is ended there
+		for _, m := range slices.Concat(t.Joined, t.Changed) {
+			if m.Status == core.Leaving {
+				n.cache.DropMember(m.ID)
+			}
+		}
+	}
 	if err := n.reshape(t); err != nil {
 		n.log.Error("cluster: the lookup cannot go on", "epoch", t.View.Epoch(), "error", err)
 		n.die(fmt.Errorf("cluster: lookup: reshape to epoch %d: %w", t.View.Epoch(), err), false)
@@ -148,8 +156,20 @@ func (n *Node) publish(v *core.View) {
 	if m, ok := v.Member(n.id); ok {
 		n.self.Store(&m)
 	}
-	n.views.current.Store(&installed{view: v, next: make(chan struct{}), refs: refs})
+	n.views.current.Store(&installed{view: v, past: old.history(v), next: make(chan struct{}), refs: refs})
 	close(old.next)
+}
+
+// pastViews is how many views back a caller is recognised as one that is behind.
+const pastViews = 8
+
+// history is the past of next, which is installed after at.
+func (at *installed) history(next *core.View) []uint64 {
+	if at.view == nil {
+		return nil
+	}
+	past := slices.DeleteFunc(append([]uint64{at.view.Hash()}, at.past...), func(h uint64) bool { return h == next.Hash() })
+	return past[:min(len(past), pastViews)]
 }
 
 // Self is this member as the installed view has it; before, as it was described to the provider. A
