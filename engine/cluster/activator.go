@@ -82,10 +82,8 @@ func (t *table) get(id core.Identity) (a *activation, stopping bool) {
 	s := t.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a = s.m[id]; a == nil {
-		return nil, false
-	}
-	return a, a.stopping
+	a = s.m[id]
+	return a, a != nil && a.stopping
 }
 
 // stopping marks a: from here on calls by identity wait for its end.

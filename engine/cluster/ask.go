@@ -34,7 +34,7 @@ func (n *Node) askLocal(ctx context.Context, ref *actor.Ref, q *question) (grain
 	if err != nil {
 		return grain.Reply{}, core.WithDelivery(err, core.Undelivered)
 	}
-	call := newLocalCall(ctx, m, arg)
+	call := newLocalCall(&n.localCalls, ctx, m, arg)
 	call.headers, call.chain = q.opts.Headers, q.from.chain
 	if q.tell {
 		return grain.Reply{}, n.tellLocal(ref, call)
@@ -158,6 +158,7 @@ func (n *Node) learn(id core.Identity, member core.MemberID, place core.Placemen
 // releases it, the caller waits on its reply slot only. Its state carries a generation, so that a
 // caller which gives up late cannot take back a later call.
 type localCall struct {
+	pool    *sync.Pool
 	state   atomic.Uint64 // generation, and in the last two bits a phase
 	ctx     context.Context
 	method  *grain.MethodSpec
@@ -173,10 +174,12 @@ const (
 	callPhases  = 4
 )
 
-var localCalls = sync.Pool{New: func() any { return new(localCall) }} // holds nothing between uses
-
-func newLocalCall(ctx context.Context, m *grain.MethodSpec, arg any) *localCall {
-	call := localCalls.Get().(*localCall)
+// newLocalCall takes a call from pool, to which release gives it back.
+func newLocalCall(pool *sync.Pool, ctx context.Context, m *grain.MethodSpec, arg any) *localCall {
+	call, ok := pool.Get().(*localCall)
+	if !ok {
+		call = &localCall{pool: pool}
+	}
 	call.ctx, call.method, call.arg = ctx, m, arg
 	return call
 }
@@ -195,5 +198,5 @@ func (call *localCall) release() {
 	call.ctx, call.method, call.arg, call.headers, call.chain = nil, nil, nil, nil, nil
 	s := call.state.Load()
 	call.state.Store(s - s%callPhases + callPhases)
-	localCalls.Put(call)
+	call.pool.Put(call)
 }

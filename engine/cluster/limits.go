@@ -77,9 +77,5 @@ func (r *rates) evict() {
 func (r *rates) forget(peer core.MemberID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for key := range r.buckets {
-		if key.peer == peer {
-			delete(r.buckets, key)
-		}
-	}
+	maps.DeleteFunc(r.buckets, func(key rateKey, _ *bucket) bool { return key.peer == peer })
 }

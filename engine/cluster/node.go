@@ -49,6 +49,7 @@ type Node struct {
 	remote     *remote.Remote
 	sys        *actor.System // from the second step of Start on
 	cache      *pidcache.Cache
+	localCalls sync.Pool // of *localCall
 	acts       *table
 	rates      *rates
 	routed     routedCalls

@@ -272,8 +272,7 @@ func (r *routedCalls) cancel(key cancelKey) {
 	}
 }
 
-func (r *routedCalls) len() int {
-	n := 0
+func (r *routedCalls) len() (n int) {
 	for i := range r.shards {
 		r.shards[i].mu.Lock()
 		n += len(r.shards[i].m)

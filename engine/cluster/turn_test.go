@@ -219,7 +219,7 @@ func TestRates(t *testing.T) {
 }
 
 func TestGivingUpAPooledCall(t *testing.T) {
-	call := &localCall{}
+	call := &localCall{pool: &sync.Pool{}}
 	first := call.state.Load()
 	if !call.begin() || call.begin() || call.giveUp(first) {
 		t.Fatal("a call that runs was given up")

@@ -44,8 +44,8 @@ type Config struct {
 type Cluster struct {
 	t       testing.TB
 	cfg     Config
-	Hub     *memory.Hub
-	Network *remote.Memory
+	Hub     *memory.Hub    // that the members share
+	Network *remote.Memory // hosts are named "n0", "n1", … in the order in which nodes were made
 	clock   core.Clock
 
 	mu      sync.Mutex
