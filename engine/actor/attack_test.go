@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/granary-go/granary/core"
@@ -213,4 +214,54 @@ func TestStopWaitThatFailsTakesItsWatchBack(t *testing.T) {
 	if err := far.StopWait(t.Context()); !errors.Is(err, core.ErrUnreachable) || watches != 0 {
 		t.Errorf("StopWait = %v, %d watches left; want ErrUnreachable and none", err, watches)
 	}
+}
+
+// A child that waits for the restart of its back-off is not resumed as it was when its parent is.
+func TestParentThatIsResumedLeavesABackoffAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *actor.System) {
+		incarnation, ran := 0, 0
+		child := &actor.Props{New: func() actor.Actor {
+			incarnation++
+			mine := incarnation
+			return actor.Func(func(c *actor.Context) {
+				switch c.Message() {
+				case "fail":
+					panic("the child's")
+				case "which":
+					ran = mine
+				}
+			})
+		}}
+		parent := spawnProps(t, s, &actor.Props{
+			Supervisor: actor.Backoff{Initial: time.Minute},
+			Guardian:   actor.StrategyFunc(func(*actor.Failure) actor.Verdict { return actor.Verdict{Directive: actor.Resume} }),
+			New: func() actor.Actor {
+				return actor.Func(func(c *actor.Context) {
+					switch m := c.Message().(type) {
+					case actor.Started:
+						ref, err := c.SpawnNamed("child", child)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						_ = c.Tell(ref, "fail")
+						_ = c.Tell(ref, "which")
+					case error:
+						panic(m)
+					}
+				})
+			},
+		})
+		synctest.Wait()
+		_ = parent.Tell(errors.New("the parent's"))
+		synctest.Wait()
+		if ran != 0 {
+			t.Errorf("incarnation %d handled a message during the back-off", ran)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if ran != 2 {
+			t.Errorf("incarnation %d handled the message after the back-off; want the second", ran)
+		}
+	})
 }

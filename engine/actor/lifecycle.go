@@ -240,35 +240,25 @@ func (c *cell) finishRestart() {
 
 // postControl queues a message of the runtime from any goroutine. False: the cell is dead.
 func (c *cell) postControl(msg any) bool {
-	switch c.box.pushControl(msg, &c.dead) {
-	case isClosed:
-		return false
-	case takenWake:
-		c.ref.sys.dispatch.schedule(c, nil)
-	}
-	return true
+	return c.accepted(c.box.pushControl(msg, &c.dead))
 }
 
 // askStop asks for a Stop from any goroutine. False: the cell is dead.
 func (c *cell) askStop() bool {
-	switch c.box.askStop(&c.dead) {
-	case isClosed:
-		return false
-	case takenWake:
-		c.ref.sys.dispatch.schedule(c, nil)
-	}
-	return true
+	return c.accepted(c.box.askStop(&c.dead))
 }
 
 // postUrgent queues a message that goes before user messages. False: the actor is stopping.
 func (c *cell) postUrgent(it item) bool {
-	switch c.box.pushUrgent(it) {
-	case isClosed:
-		return false
-	case takenWake:
+	return c.accepted(c.box.pushUrgent(it))
+}
+
+// accepted schedules the cell if what was queued has to wake it. False: it was not queued.
+func (c *cell) accepted(o outcome) bool {
+	if o == takenWake {
 		c.ref.sys.dispatch.schedule(c, nil)
 	}
-	return true
+	return o != isClosed
 }
 
 // pidKey is a PID as a key: members are compared by ID only.

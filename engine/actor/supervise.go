@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -59,8 +60,7 @@ type Crash struct {
 const historyLimit = 128
 
 // Recent is the number of failures within the last window, this one included.
-func (f *Failure) Recent(window time.Duration) int {
-	n := 0
+func (f *Failure) Recent(window time.Duration) (n int) {
 	for _, c := range f.History {
 		if f.Now.Sub(c.At) < window {
 			n++
@@ -128,13 +128,8 @@ func (s AllForOne) Decide(f *Failure) Verdict {
 }
 
 func allowed(f *Failure, restarts int, window time.Duration) bool {
-	if restarts == 0 {
-		restarts = 10
-	}
-	if window == 0 {
-		window = 10 * time.Second
-	}
-	return restarts >= historyLimit || f.Recent(window) <= restarts
+	restarts = cmp.Or(restarts, 10)
+	return restarts >= historyLimit || f.Recent(cmp.Or(window, 10*time.Second)) <= restarts
 }
 
 // Backoff restarts a child after a time that doubles with each failure in a row: Initial, 2×Initial,
@@ -308,8 +303,8 @@ func (c *cell) apply(v verdict) {
 
 // resume goes on with the present incarnation. Without one, since New failed, there is only a restart.
 func (c *cell) resume() {
-	if c.phase != judged {
-		return
+	if c.phase != judged || c.extra().unjudge != nil {
+		return // what a back-off waits for stays a restart
 	}
 	if c.actor == nil {
 		c.restart()

@@ -122,8 +122,13 @@ func (ep *endpoint) event(ev linkEvent) {
 	ep.mu.Lock()
 	ep.events = append(ep.events, ev)
 	ep.mu.Unlock()
+	nudge(ep.wake)
+}
+
+// nudge wakes the one goroutine that reads c, whose one place remembers it if that is busy.
+func nudge(c chan<- struct{}) {
 	select {
-	case ep.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -149,11 +149,11 @@ type guardConn struct {
 	closed  chan struct{}
 }
 
+// newGuardConn starts the limits of a handshake. The stream's own limit of time comes first and tells
+// the peer; the one here is for those that open no stream.
 func newGuardConn(conn net.Conn, g *gate, ip netip.Addr) *guardConn {
 	c := &guardConn{Conn: conn, g: g, ip: ip, tripped: make(chan struct{}), closed: make(chan struct{})}
 	c.budget.Store(int64(g.limits.HandshakeBytes))
-	// The stream's own limit of time comes first and tells the peer; this one is for those that
-	// open no stream.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stop = g.clock.AfterFunc(2*g.limits.Handshake+time.Second, c.expire)

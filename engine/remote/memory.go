@@ -135,12 +135,7 @@ func match(pattern, host string) bool { return pattern == AnyHost || pattern == 
 func (m *Memory) isCut(from, to string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, k := range [][2]string{{from, to}, {from, AnyHost}, {AnyHost, to}} {
-		if m.cut[k] {
-			return true
-		}
-	}
-	return false
+	return m.cut[[2]string{from, to}] || m.cut[[2]string{from, AnyHost}] || m.cut[[2]string{AnyHost, to}]
 }
 
 func (m *Memory) delay(from, to string) time.Duration {

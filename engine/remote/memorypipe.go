@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"sync"
@@ -155,9 +156,7 @@ func (p *memoryPipe) closeWrite() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.eof = true
-	if p.writeErr == nil {
-		p.writeErr = io.ErrClosedPipe
-	}
+	p.writeErr = cmp.Or(p.writeErr, io.ErrClosedPipe)
 	p.signal()
 }
 
@@ -165,12 +164,8 @@ func (p *memoryPipe) closeWrite() {
 func (p *memoryPipe) closeRead(readErr, writeErr error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.readErr == nil {
-		p.readErr = readErr
-	}
-	if p.writeErr == nil {
-		p.writeErr = writeErr
-	}
+	p.readErr = cmp.Or(p.readErr, readErr)
+	p.writeErr = cmp.Or(p.writeErr, writeErr)
 	p.chunks, p.held = nil, 0
 	p.signal()
 }

@@ -246,8 +246,7 @@ func (r *Remote) startEndpoint(ep *endpoint) {
 }
 
 // unknown lists incoming connections of members that are in the view no more. The caller holds r.mu.
-func (r *Remote) unknown() []*conn {
-	var out []*conn
+func (r *Remote) unknown() (out []*conn) {
 	for id, c := range r.incoming {
 		if row, stays := r.rows[id]; !c.peer.Client && (!stays || row.Address != c.peer.Member.Address) || r.blocked.has(id) {
 			out = append(out, c)

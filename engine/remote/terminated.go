@@ -3,6 +3,7 @@ package remote
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -82,25 +83,16 @@ func (w *watches) removeIn(member core.MemberID, k watchKey) {
 func (w *watches) outward(member core.MemberID) []watchKey {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	keys := make([]watchKey, 0, len(w.out[member]))
-	for k := range w.out[member] {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, compareKeys)
-	return keys
+	return slices.SortedFunc(maps.Keys(w.out[member]), compareKeys)
 }
 
 // forget ends all watches with the member and lists them, sorted.
 func (w *watches) forget(member core.MemberID) (out map[watchKey]core.PID, in []watchKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out = w.out[member]
-	for k := range w.in[member] {
-		in = append(in, k)
-	}
+	out, in = w.out[member], slices.SortedFunc(maps.Keys(w.in[member]), compareKeys)
 	delete(w.out, member)
 	delete(w.in, member)
-	slices.SortFunc(in, compareKeys)
 	return out, in
 }
 
@@ -118,12 +110,7 @@ func (r *Remote) rewatch(ep *endpoint) {
 // unreachable tells local watchers that the member is gone, and local actors that its watchers are.
 func (r *Remote) unreachable(member core.MemberID, address string) {
 	out, in := r.watches.forget(member)
-	keys := make([]watchKey, 0, len(out))
-	for k := range out {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, compareKeys)
-	for _, k := range keys {
+	for _, k := range slices.SortedFunc(maps.Keys(out), compareKeys) {
 		r.tellLocal(k.local, &actor.Terminated{Who: out[k], Why: actor.TerminatedUnreachable})
 	}
 	for _, k := range in {

@@ -206,10 +206,7 @@ func (w *writer) signal() {
 		return
 	}
 	w.awake = true
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	nudge(w.wake)
 }
 
 // open lets the flusher begin.
@@ -309,9 +306,7 @@ func (w *writer) answered(id uint64) (ask, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a, ok := w.asks[id]
-	if ok {
-		delete(w.asks, id)
-	}
+	delete(w.asks, id)
 	return a, ok
 }
 
