@@ -261,14 +261,8 @@ func (c *cell) system(m SystemMessage) bool {
 	switch m := m.(type) {
 	case *Stop:
 		return c.askStop()
-	case *Poison:
-		switch c.box.seal(&c.ref.sys.chunks) {
-		case takenWake:
-			c.ref.sys.dispatch.schedule(c, nil)
-		case isClosed: // it is stopping anyway
-			return !c.dead.Load()
-		}
-		return true
+	case *Poison: // a mailbox that is closed is stopping anyway
+		return c.accepted(c.box.seal(&c.ref.sys.chunks)) || !c.dead.Load()
 	case *Terminated:
 		return c.postUrgent(item{kind: itemEnded, env: Envelope{Message: m}}) || !c.dead.Load()
 	}
