@@ -1,10 +1,10 @@
 // Command handwired is the example typed without wire: plain constructors put the node together. It
 // also shows a cluster of several processes:
 //
-//	go run ./handwired                                a cluster of one member
-//	go run ./handwired -serve                         a member that stays, and prints where to join it
-//	go run ./handwired -serve -seeds 127.0.0.1:34567  another member
-//	go run ./handwired -seeds 127.0.0.1:34567         a client: it hosts nothing and calls the members
+//	go run ./examples/handwired                                a cluster of one member
+//	go run ./examples/handwired -serve                         a member that stays, and prints where to join it
+//	go run ./examples/handwired -serve -seeds 127.0.0.1:34567  another member
+//	go run ./examples/handwired -seeds 127.0.0.1:34567         a client: it hosts nothing and calls the members
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"time"
 
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/engine/grain"
@@ -39,6 +40,9 @@ func main() {
 	}
 }
 
+// patience is how long a seed may keep silent.
+const patience = 30 * time.Second
+
 // run joins the cluster, or begins one, and goes shopping.
 func run(ctx context.Context, out io.Writer, serve bool, seeds string) (err error) {
 	var join memberlist.Config
@@ -58,7 +62,9 @@ func run(ctx context.Context, out io.Writer, serve bool, seeds string) (err erro
 	if err != nil {
 		return err
 	}
-	if err := node.Start(ctx); err != nil { // nil means ready
+	starting, started := context.WithTimeout(ctx, patience)
+	defer started()
+	if err := node.Start(starting); err != nil { // nil means ready
 		return err
 	}
 	defer func() { err = errors.Join(err, node.Stop(context.WithoutCancel(ctx))) }()

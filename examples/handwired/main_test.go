@@ -3,12 +3,15 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/core/leaktest"
 )
 
@@ -61,5 +64,17 @@ func TestMemberAndClient(t *testing.T) {
 func TestBadSeeds(t *testing.T) {
 	if err := run(t.Context(), io.Discard, false, "nowhere"); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A seed that does not answer is told as such, once the time for starting is over.
+func TestSilentSeed(t *testing.T) {
+	for _, serve := range []bool{false, true} {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		err := run(ctx, io.Discard, serve, "127.0.0.1:1")
+		cancel()
+		if !errors.Is(err, core.ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+			t.Errorf("serve %v: %v", serve, err)
+		}
 	}
 }
