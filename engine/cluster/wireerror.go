@@ -100,7 +100,7 @@ func decodeError(p *clusterpb.GrainErrorResponse) error {
 			Sentinel: p.GetSentinel(), RetryAfter: after,
 		}), delivery)
 	}
-	if what == engineDeadLetter {
+	if what == engineDeadLetter && delivery == core.Undelivered { // one passed on as an answer is none of this call
 		m := p.GetMetadata()
 		return &actor.DeadLetterError{Target: core.PID{Member: core.MemberID(m[detailMember]), Address: m[detailAddress], ID: m[detailProcess]}}
 	}

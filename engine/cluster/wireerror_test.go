@@ -141,3 +141,19 @@ func TestUnreadableErrors(t *testing.T) {
 		t.Errorf("%v, %v", err, ok)
 	}
 }
+
+// TestDeadLetterPassedOnAsAnAnswerIsDelivered: a method that ran and answers with the dead letter of
+// a question of its own must not be taken for one that did not run.
+func TestDeadLetterPassedOnAsAnAnswerIsDelivered(t *testing.T) {
+	letter := &actor.DeadLetterError{Target: core.PID{Member: "m", Address: "a:1", ID: "p"}}
+	for _, delivery := range []core.Delivery{core.Undelivered, core.Delivered, core.DeliveryUnknown} {
+		data, err := proto.Marshal(errorCodec{}.EncodeError(core.WithDelivery(letter, delivery)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, ok := errorCodec{}.DecodeError("cluster.GrainErrorResponse", data)
+		if !ok || core.DeliveryOf(back) != delivery {
+			t.Errorf("%v came back as %v (%v)", delivery, core.DeliveryOf(back), back)
+		}
+	}
+}
