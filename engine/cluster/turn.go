@@ -167,7 +167,11 @@ func (a *activation) invoke(ctx context.Context, m *grain.MethodSpec, arg any) (
 	if err == nil {
 		return v, nil
 	}
-	return nil, core.WithDelivery(grain.ErrorOf(err), core.Delivered)
+	delivery := core.Delivered
+	if grain.ArgumentRefused(err) { // as where an argument from the wire cannot be decoded
+		delivery = core.Undelivered
+	}
+	return nil, core.WithDelivery(grain.ErrorOf(err), delivery)
 }
 
 // turnContext is the context of a turn that has a Turn: of a call from the wire or from another

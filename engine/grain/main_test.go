@@ -46,6 +46,9 @@ func (n *node) Call(ctx context.Context, r grain.Request) (grain.Reply, error) {
 		return grain.Reply{}, core.WithDelivery(err, core.Undelivered)
 	}
 	v, err := m.Invoke(ctx, n.grain, arg)
+	if grain.ArgumentRefused(err) {
+		return grain.Reply{}, n.failed(grain.ErrorOf(err), core.Undelivered)
+	}
 	if err != nil {
 		return grain.Reply{}, n.failed(grain.ErrorOf(err), core.Delivered)
 	}

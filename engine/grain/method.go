@@ -2,6 +2,7 @@ package grain
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -23,7 +24,8 @@ type MethodSpec struct {
 	DecodeArg func(data []byte) (any, error)
 	// Invoke runs the method of grain on a local argument or on what DecodeArg gave, and returns a
 	// message, a scalar or JSON. The error is the handler's own, or of code InvalidArgument if arg is
-	// not what the method takes; ErrorOf makes of it what the caller may see.
+	// not what the method takes, which ArgumentRefused tells; ErrorOf makes of it what the caller may
+	// see.
 	Invoke func(ctx context.Context, grain, arg any) (any, error)
 	// EncodeReply appends the binary form of what Invoke returned. The error is of code Internal.
 	EncodeReply func(v any, b []byte) ([]byte, error)
@@ -35,6 +37,21 @@ func (m *MethodSpec) Decode(codec string, data []byte) (any, error) {
 		return nil, Errorf(InvalidArgument, "method %s takes %s, the argument is %s", m.Name, codecText(m.ArgCodec), codecText(codec))
 	}
 	return m.DecodeArg(data)
+}
+
+// refusal is the error of an argument with which the handler was not even called.
+type refusal struct{ err *Error }
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+func refuse(err *Error) error { return &refusal{err} }
+
+// ArgumentRefused reports whether Invoke failed without a call of the handler, so that the request is
+// Undelivered, as it is where a remote argument cannot be decoded.
+func ArgumentRefused(err error) bool {
+	_, ok := errors.AsType[*refusal](err)
+	return ok
 }
 
 func codecText(codec string) string {
@@ -104,7 +121,7 @@ func decodeMessage[Req any, In message[Req]](data []byte) (any, error) {
 func messageArg[Req any, In message[Req]](name string, arg any) (In, error) {
 	in, ok := arg.(In)
 	if !ok {
-		return nil, Errorf(InvalidArgument, "method %s takes a %T, the argument is a %T", name, in, arg)
+		return nil, refuse(Errorf(InvalidArgument, "method %s takes a %T, the argument is a %T", name, in, arg))
 	}
 	if in == nil { // what a remote grain would get
 		in = new(Req)

@@ -26,7 +26,7 @@ func Method[T, Req, Resp any](name string, f func(T, context.Context, Req) (Resp
 	spec := MethodSpec{
 		Name:        name,
 		ArgCodec:    codecOf[Req](),
-		DecodeArg:   decodePlain[Req],
+		DecodeArg:   func(data []byte) (any, error) { return decodePlain[Req](name, data) },
 		EncodeReply: encodeReply,
 	}
 	if f == nil {
@@ -35,7 +35,7 @@ func Method[T, Req, Resp any](name string, f func(T, context.Context, Req) (Resp
 	spec.Invoke = func(ctx context.Context, grain, arg any) (any, error) {
 		in, err := plainArg[Req](arg)
 		if err != nil {
-			return nil, Errorf(InvalidArgument, "method %s: the argument: %w", name, err)
+			return nil, refuse(Errorf(InvalidArgument, badArgument, name, err))
 		}
 		out, err := f(grain.(T), ctx, in)
 		if err != nil {
@@ -56,10 +56,12 @@ func (m MethodOf[T]) Reentrant() MethodOf[T] {
 // decoded is an argument that came over the wire and has its type already.
 type decoded[T any] struct{ v T }
 
-func decodePlain[Req any](data []byte) (any, error) {
+const badArgument = "method %s: the argument: %w"
+
+func decodePlain[Req any](name string, data []byte) (any, error) {
 	v, err := decode[Req](data)
 	if err != nil {
-		return nil, Errorf(InvalidArgument, "the argument: %w", err)
+		return nil, Errorf(InvalidArgument, badArgument, name, err)
 	}
 	return decoded[Req]{v}, nil
 }

@@ -189,6 +189,13 @@ func TestPlainRefusals(t *testing.T) {
 			if grain.CodeOf(err) != row.code || !strings.Contains(err.Error(), row.text) {
 				t.Errorf("%s: %v, want %v with %q", name, err, row.code, row.text)
 			}
+			want := core.Undelivered // the handler was not called
+			if row.code == grain.Internal {
+				want = core.Delivered
+			}
+			if core.DeliveryOf(err) != want {
+				t.Errorf("%s: %v is %v, want %v", name, err, core.DeliveryOf(err), want)
+			}
 		}
 		if _, err := grain.Call[any](t.Context(), n, plainID, "Any", grain.JSON(just)); err != nil {
 			t.Errorf("64 levels: %v", err)
