@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -40,7 +41,7 @@ func TestMessages(t *testing.T) {
 		if err != nil {
 			t.Fatalf("marshal: %v", err)
 		}
-		if got := hex.EncodeToString(again); got != v.Hex {
+		if got := hex.EncodeToString(again); got != strings.ToLower(v.Hex) {
 			t.Errorf("bytes after a round trip:\n got %s\nwant %s", got, v.Hex)
 		}
 		if want := "type.googleapis.com/" + v.Type; v.TypeURL != "" && v.TypeURL != want {

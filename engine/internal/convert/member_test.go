@@ -135,7 +135,9 @@ func FuzzMember(f *testing.F) {
 		if proto.Unmarshal(data, wire) != nil {
 			return
 		}
-		m, err := convert.MemberFromProto(wire)
+		var m core.Member
+		var err error
+		frugal(t, data, func() { m, err = convert.MemberFromProto(wire) })
 		if err != nil {
 			if !errors.Is(err, core.ErrInvalid) {
 				t.Fatalf("untyped error: %v", err)

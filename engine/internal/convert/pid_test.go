@@ -108,7 +108,9 @@ func FuzzPID(f *testing.F) {
 		if proto.Unmarshal(data, wire) != nil {
 			return
 		}
-		pid, err := convert.PIDFromProto(wire, nil)
+		var pid core.PID
+		var err error
+		frugal(t, data, func() { pid, err = convert.PIDFromProto(wire, nil) })
 		if err != nil {
 			if !errors.Is(err, core.ErrInvalid) {
 				t.Fatalf("untyped error: %v", err)

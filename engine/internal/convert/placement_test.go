@@ -118,7 +118,9 @@ func FuzzPlacement(f *testing.F) {
 		if proto.Unmarshal(data, wire) != nil {
 			return
 		}
-		a, err := convert.EndFromProto(wire)
+		var a core.Activation
+		var err error
+		frugal(t, data, func() { a, err = convert.EndFromProto(wire) })
 		if err != nil {
 			if !errors.Is(err, core.ErrInvalid) {
 				t.Fatalf("untyped error: %v", err)
