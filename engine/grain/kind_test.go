@@ -3,6 +3,7 @@ package grain_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -222,6 +223,15 @@ func TestLocalCallAllocatesNothing(t *testing.T) {
 	}
 }
 
+// allocated is how many bytes f allocates, by the counter of the whole process.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
 // FuzzDecode: nothing that comes in for a method can do more than be refused.
 func FuzzDecode(f *testing.F) {
 	for _, data := range []string{"", "{}", `{"Article":"a","Tags":["b"]}`, "[[", `"\`, "\x0a\x02ab", "null"} {
@@ -231,7 +241,12 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data string) {
 		for _, k := range []*grain.Kind{&plainly, &message} {
 			for m := range k.Methods() {
-				arg, err := m.Decode(m.ArgCodec, []byte(data))
+				var arg any
+				var err error
+				used := allocated(func() { arg, err = m.Decode(m.ArgCodec, []byte(data)) })
+				if limit := uint64(64*len(data) + 64<<10); used > limit { // a number of two bytes in an any takes 24, before its slice grows
+					t.Errorf("%s: %d bytes allocated for %d, the limit is %d", m.Name, used, len(data), limit)
+				}
 				if err != nil {
 					if grain.CodeOf(err) != grain.InvalidArgument {
 						t.Errorf("%s: %v", m.Name, err)
