@@ -90,6 +90,7 @@ func TestNamesOfSubtests(t *testing.T) {
 func TestRepeatCommand(t *testing.T) {
 	for want, got := range map[string]string{
 		"go test -count=1 -race":                  repeatCommand(".", nil, []string{"-race"}),
+		"go test -count=1 '-run=A|B'":             repeatCommand(".", nil, []string{"-run=A|B"}),
 		"cd bench && GOWORK=off go test -count=1": repeatCommand("bench", outsideWork, nil),
 	} {
 		if got != want {

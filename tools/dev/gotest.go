@@ -198,7 +198,13 @@ func goTest(ctx context.Context, w *workspace, dir, logFile string, env, flags [
 
 // repeatCommand is go test as the root of the checkout would run it, less the names.
 func repeatCommand(dir string, env, flags []string) string {
-	words := slices.Concat(env, []string{"go", "test", "-count=1"}, flags)
+	words := slices.Concat(env, []string{"go", "test", "-count=1"})
+	for _, f := range flags {
+		if strings.ContainsAny(f, "|()$^*") {
+			f = shellQuote(f)
+		}
+		words = append(words, f)
+	}
 	if dir != "." {
 		words = slices.Concat([]string{"cd", dir, "&&"}, words)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,8 +28,14 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		check("format", "gofmt -l .", func(context.Context) error { return formatted(w) }),
 		check("vet", "go vet work", w.runs(".", nil, "go", "vet", "work")),
 		testStep(w, logFile),
-		check("versions", "make test ONLY=versions", func(context.Context) error { return sameVersions(w) }),
+		taggedStep(w, logFile),
 	}
+	if canRace(w) {
+		steps = append(steps, allocationStep(w, logFile))
+	}
+	steps = append(steps,
+		check("versions", "make test ONLY=versions", func(context.Context) error { return sameVersions(w) }),
+	)
 	for _, m := range w.modules {
 		steps = append(steps, moduleStep(w, m))
 	}
@@ -67,6 +74,30 @@ func testStep(w *workspace, logFile string) step {
 	}
 	return step{name, repeatCommand(".", nil, flags) + " work", func(ctx context.Context) (result, error) {
 		return goTest(ctx, w, ".", logFile, nil, flags, "work")
+	}}
+}
+
+// taggedStep runs what only builds for tests contain.
+func taggedStep(w *workspace, logFile string) step {
+	return someTests(w, "tests-failpoints", logFile, []string{"-tags=failpoints"}, "./core/failpoint")
+}
+
+// allocationStep runs the tests that count what is allocated, which say nothing under the race
+// detector.
+func allocationStep(w *workspace, logFile string) step {
+	flags := []string{"-run=Alloc|IsSmall|BytesPer|Freed"}
+	return someTests(w, "tests-allocations", logFile, flags, "./engine/actor", "./engine/remote", "./engine/cluster")
+}
+
+// someTests runs a few tests once more, otherwise than testStep does. That none is found is a failure.
+func someTests(w *workspace, name, logFile string, flags []string, packages ...string) step {
+	repeat := repeatCommand(".", nil, flags) + " " + strings.Join(packages, " ")
+	return step{name, repeat, func(ctx context.Context) (result, error) {
+		r, err := goTest(ctx, w, ".", logFile, nil, flags, packages...)
+		if err == nil && r.passed+r.failed == 0 {
+			err = errors.New("no test was found")
+		}
+		return r, err
 	}}
 }
 
