@@ -159,7 +159,8 @@ func TestJudgeFuzz(t *testing.T) {
 		{"nothing found", progress + "PASS\n", nil, fuzzed{execs: 6441, fresh: 35}, false},
 		{"crash", progress + "--- FAIL: FuzzX (1.00s)\n    --- FAIL: FuzzX (0.00s)\n        x_test.go:1: bad\n\n    Failing input written to testdata/fuzz/FuzzX/0a\nFAIL\n", failed, fuzzed{execs: 6441, fresh: 35, input: "testdata/fuzz/FuzzX/0a"}, true},
 		{"time is up", progress + "--- FAIL: FuzzX (3.01s)\n    context deadline exceeded\nFAIL\nexit status 1\n", failed, fuzzed{execs: 6441, fresh: 35}, false},
-		{"time is up before the first input", "--- FAIL: FuzzX (3.01s)\n    context deadline exceeded\nFAIL\nexit status 1\n", failed, fuzzed{}, true},
+		{"time is up before the first input", "fuzz: elapsed: 1s, gathering baseline coverage: 0/9 completed\n", nil, fuzzed{}, false},
+		{"an error of the target's own", "--- FAIL: FuzzX (3.01s)\n    --- FAIL: FuzzX (0.00s)\n        x_test.go:9: context deadline exceeded\nFAIL\nexit status 1\n", failed, fuzzed{}, true},
 		{"does not build", "x_test.go:1: undefined: y\nFAIL\n", failed, fuzzed{}, true},
 		{"nothing tried", "testing: warning: no fuzz tests to fuzz\nPASS\n", nil, fuzzed{}, true},
 	} {

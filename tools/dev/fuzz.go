@@ -113,8 +113,8 @@ func fuzzOne(ctx context.Context, w *workspace, t fuzzTarget, d time.Duration) (
 	return r.execs, r.err != nil
 }
 
-// judgeFuzz reads what go test -fuzz printed before it ended with err. A run that tried nothing has
-// shown nothing.
+// judgeFuzz reads what go test -fuzz printed before it ended with err. A run that did not even begin
+// has shown nothing.
 func judgeFuzz(out string, err error) fuzzed {
 	var r fuzzed
 	for _, m := range fuzzLine.FindAllStringSubmatch(out, -1) {
@@ -125,11 +125,11 @@ func judgeFuzz(out string, err error) fuzzed {
 		r.input = m[1]
 	}
 	switch {
-	case err != nil && r.input == "" && r.execs > 0 && fuzzTimeUp.MatchString(out):
+	case err != nil && r.input == "" && fuzzTimeUp.MatchString(out):
 	case err != nil:
 		r.err = err
-	case r.execs == 0:
-		r.err = fmt.Errorf("nothing was executed:\n%s", out)
+	case !strings.Contains(out, "fuzz: elapsed: "):
+		r.err = fmt.Errorf("nothing was fuzzed:\n%s", out)
 	}
 	return r
 }
