@@ -186,7 +186,7 @@ func goTest(ctx context.Context, w *workspace, dir, logFile string, env, flags [
 	readErr := r.read(pipe, log)
 	waitErr := cmd.Wait()
 	out := r.count()
-	w.remember(r.outcome)
+	out.outcomes = r.outcome
 	switch {
 	case readErr != nil:
 		return out, fmt.Errorf("read what go test says: %w", readErr)

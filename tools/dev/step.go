@@ -20,6 +20,7 @@ type note struct{ name, text, repeat string }
 type result struct {
 	tally
 	failures, skips []note
+	outcomes        map[string]string // of Go tests, by "package test"; nil: none
 }
 
 func (r *result) add(o result) {

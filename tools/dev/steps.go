@@ -73,7 +73,9 @@ func testStep(w *workspace, logFile string) step {
 		flags, name = append(flags, "-race"), "tests-race"
 	}
 	return step{name, repeatCommand(".", nil, flags) + " work", func(ctx context.Context) (result, error) {
-		return goTest(ctx, w, ".", logFile, nil, flags, "work")
+		r, err := goTest(ctx, w, ".", logFile, nil, flags, "work")
+		w.ran = r.outcomes
+		return r, err
 	}}
 }
 

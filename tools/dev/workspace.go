@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,15 +18,7 @@ type workspace struct {
 	modules []string // of go.work
 	outside []string // modules that stay out of go.work: bench, its peers, tools
 
-	ran map[string]string // outcome of each Go test of this run, by "package test"
-}
-
-// remember keeps the outcomes of one go test run for the steps after it.
-func (w *workspace) remember(outcomes map[string]string) {
-	if w.ran == nil {
-		w.ran = map[string]string{}
-	}
-	maps.Copy(w.ran, outcomes)
+	ran map[string]string // outcome of each Go test of go.work in this run, by "package test"; nil: they were not run
 }
 
 // openWorkspace finds go.work above the present folder and reads the list of modules from it.
