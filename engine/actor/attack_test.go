@@ -219,7 +219,8 @@ func TestStopWaitThatFailsTakesItsWatchBack(t *testing.T) {
 // A child that waits for the restart of its back-off is not resumed as it was when its parent is.
 func TestParentThatIsResumedLeavesABackoffAlone(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *actor.System) {
-		incarnation, ran := 0, 0
+		incarnation := 0
+		var ran atomic.Int32 // read by the test while a timer may start the second incarnation
 		child := &actor.Props{New: func() actor.Actor {
 			incarnation++
 			mine := incarnation
@@ -228,7 +229,7 @@ func TestParentThatIsResumedLeavesABackoffAlone(t *testing.T) {
 				case "fail":
 					panic("the child's")
 				case "which":
-					ran = mine
+					ran.Store(int32(mine))
 				}
 			})
 		}}
@@ -255,12 +256,12 @@ func TestParentThatIsResumedLeavesABackoffAlone(t *testing.T) {
 		synctest.Wait()
 		_ = parent.Tell(errors.New("the parent's"))
 		synctest.Wait()
-		if ran != 0 {
+		if ran := ran.Load(); ran != 0 {
 			t.Errorf("incarnation %d handled a message during the back-off", ran)
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if ran != 2 {
+		if ran := ran.Load(); ran != 2 {
 			t.Errorf("incarnation %d handled the message after the back-off; want the second", ran)
 		}
 	})
