@@ -40,6 +40,7 @@ type activation struct {
 	why      core.StopReason
 
 	starting atomic.Pointer[turnContext] // of the grain's own start-up, while it runs
+	unwanted atomic.Bool                 // told to end
 	current  atomic.Pointer[inCall]      // whose turn it is, for cancels
 	extra    atomic.Pointer[extras]
 	ended    atomic.Bool
@@ -97,6 +98,10 @@ func (a *activation) start() {
 		if f := a.node.observer.Activated; f != nil {
 			f(a.Activation(), a.node.clock.Now().Sub(a.made))
 		}
+		return
+	}
+	if a.unwanted.Load() { // it was told to end while it started: those who wait find it at its next place
+		a.failed = errStopping(a.id)
 		return
 	}
 	a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: an activation failed to start", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.Any("error", err))

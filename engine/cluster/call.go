@@ -136,7 +136,7 @@ func (n *Node) again(ctx context.Context, q *question, pid core.PID, err error) 
 		if over := n.pause(ctx, q.To, v.wait, err); over != nil {
 			return grain.Reply{}, core.WithDelivery(fmt.Errorf("cluster: call %s of %s: %w after %d tries, the last: %w", q.Method, q.To, over, attempt+1, err), core.DeliveryOf(err))
 		}
-		if !n.open.Load() {
+		if !n.open.Load() || n.base.Err() != nil {
 			return grain.Reply{}, core.WithDelivery(fmt.Errorf("cluster: call %s of %s: the node has stopped: %w; the last try: %w", q.Method, q.To, core.ErrStopped, err), core.DeliveryOf(err))
 		}
 		var reply grain.Reply

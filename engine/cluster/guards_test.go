@@ -439,3 +439,43 @@ func TestNothingIsRememberedOnALeaver(t *testing.T) {
 		}
 	})
 }
+
+// slowStarter is a grain whose first start-up takes until its context ends.
+type slowStarter struct{ first bool }
+
+func (s *slowStarter) Activate(ctx context.Context) error {
+	if !s.first {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestCallOutlivesAStartUpThatIsCutShort moves an identity while its grain still starts: the call that
+// waits for it is answered by the next activation, and not by the end of the first one's context.
+func TestCallOutlivesAStartUpThatIsCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var made atomic.Int32
+		kind := grain.KindOf("Slow", func(grain.Self) (*slowStarter, error) { return &slowStarter{made.Add(1) == 1}, nil },
+			grain.Method("Hello", func(*slowStarter, context.Context, string) (string, error) { return "hello", nil }))
+		m := &moving{ring: &ring{}}
+		c := clustertest.Start(t, clustertest.Config{Members: 1, Kinds: grain.Kinds{kind}, Node: func(_ int, _ *cluster.Config, parts *cluster.Components) {
+			parts.Lookup = m
+		}})
+		id := core.Identity{Kind: "Slow", Key: "x"}
+		var calls sync.WaitGroup
+		calls.Go(func() {
+			if text, err := grain.Call[string](t.Context(), c.Node(0), id, "Hello", "x"); err != nil || text != "hello" {
+				t.Errorf("%q, %v", text, err)
+			}
+		})
+		synctest.Wait()
+		if err := m.host.Deactivate(t.Context(), id, core.Token{}, core.StopMoved); err != nil {
+			t.Error(err)
+		}
+		calls.Wait()
+		if n := made.Load(); n != 2 {
+			t.Errorf("made %d times, want twice", n)
+		}
+	})
+}

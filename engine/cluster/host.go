@@ -58,6 +58,7 @@ func (n *Node) end(ctx context.Context, a *activation, why core.StopReason) erro
 // askToEnd has a finish its queue and end. A start-up that still runs is of use to nobody any more:
 // its context ends.
 func (a *activation) askToEnd(why core.StopReason) {
+	a.unwanted.Store(true)
 	_ = a.node.sys.Nudge(a.ref, drain{why}) // it may be ending already
 	if ctx := a.starting.Load(); ctx != nil {
 		ctx.cancel(context.Canceled)

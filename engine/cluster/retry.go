@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -37,9 +36,11 @@ type verdict struct {
 // method may run twice, and only where another attempt may end better. attempt counts from 0; random
 // gives numbers in [0, 1). It is pure.
 func judge(err error, attempt int, p policy, random func() float64) verdict {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil {
 		return verdict{}
 	}
+	// A context in err's chain may be one of the engine's own, such as that of a dial: whether the
+	// caller still waits is asked where the next attempt is awaited.
 	delivery := core.DeliveryOf(err)
 	switch {
 	case delivery == core.Delivered, isGrainError(err):

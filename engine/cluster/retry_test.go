@@ -39,6 +39,7 @@ func TestRetryRule(t *testing.T) {
 		{"dead letter: at once", letter, 0, policy{}, verdict{retry: true, forget: true}},
 		{"dead letter, again", letter, 1, policy{}, verdict{retry: true, forget: true, wait: 10 * time.Millisecond}},
 		{"could not connect", not(core.ErrUnreachable), 0, policy{}, verdict{retry: true, forget: true, wait: 5 * time.Millisecond}},
+		{"could not connect in the time of a dial", not(fmt.Errorf("%w: %w", core.ErrUnreachable, context.DeadlineExceeded)), 0, policy{}, verdict{retry: true, forget: true, wait: 5 * time.Millisecond}},
 		{"the stream ended", unknown(core.ErrUnreachable), 0, policy{}, verdict{forget: true}},
 		{"the stream ended, idempotent", unknown(core.ErrUnreachable), 0, policy{idempotent: true}, verdict{retry: true, forget: true, wait: 5 * time.Millisecond}},
 		{"fenced", unknown(core.ErrFenced), 0, policy{}, verdict{}},

@@ -157,6 +157,27 @@ func TestNewIDAtKnownAddressRetiresTheOlder(t *testing.T) {
 	})
 }
 
+// A member that restarts at its address after its clock was set back, or on another machine behind
+// the same name, looks older than the one it follows.
+func TestFollowerWithAnEarlierClockIsLetIn(t *testing.T) {
+	self, old, next := row("s", "h:0", 1), row("old", "h:1", 2000), row("next", "h:1", 1000)
+	for _, ordered := range []bool{true, false} {
+		l := New(Config{Self: "s", Ordered: ordered})
+		first, second := stored("L", 2, self, old), stored("L", 3, self, next)
+		if !ordered {
+			first, second = core.ViewRecord{Epoch: 1, Members: first.Members}, core.ViewRecord{Epoch: 2, Members: second.Members}
+		}
+		l.Step(view(t, first))
+		got := l.Step(view(t, second))
+		if !slices.Equal(got.Retired, []core.MemberID{"old"}) {
+			t.Errorf("ordered %v: retired %v, want old", ordered, got.Retired)
+		}
+		if _, ok := l.View().Member("next"); !ok {
+			t.Errorf("ordered %v: the follower is not in the view", ordered)
+		}
+	}
+}
+
 func TestUnorderedKeepsTheOwnRow(t *testing.T) {
 	self, b := row("s", "h:0", 1), row("b", "h:1", 2)
 	l := New(Config{Self: "s"})

@@ -35,17 +35,23 @@ func (r *retired) find(self core.MemberID, old *core.View, members []core.Member
 		_, ok := old.Member(id)
 		return ok
 	}
+	for _, m := range members {
+		if best, taken := newest[m.Address]; !taken || newer(self, m, best, known) {
+			newest[m.Address] = m
+		}
+	}
 	all := slices.Clone(members)
 	if old != nil {
 		for m := range old.All() {
-			if _, stays := indexOf(members, m.ID); !stays {
-				all = append(all, m)
+			if _, stays := indexOf(members, m.ID); stays {
+				continue
 			}
-		}
-	}
-	for _, m := range all {
-		if best, taken := newest[m.Address]; !taken || newer(self, m, best, known) {
-			newest[m.Address] = m
+			all = append(all, m)
+			// Whoever is reported no more came before whoever is reported at its address, whatever
+			// their clocks say; only this node itself is never retired by another.
+			if _, taken := newest[m.Address]; !taken || m.ID == self {
+				newest[m.Address] = m
+			}
 		}
 	}
 	var out []core.MemberID
