@@ -118,7 +118,7 @@ func (t *table) park(a *activation, in *inCall) bool {
 	s := t.shard(a.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.m[a.id] != a || len(a.parked) >= maxParked {
+	if s.m[a.id] != a || len(a.parked) >= maxParked || !a.node.room(in) {
 		return false
 	}
 	a.parked = append(a.parked, in)

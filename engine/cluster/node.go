@@ -71,6 +71,8 @@ type Node struct {
 	fenced        atomic.Bool // activations end without saving
 	lookupStopped atomic.Bool
 
+	parkedBytes atomic.Int64 // of the calls that wait here for a view or for an activation's end
+
 	random func() float64
 	life   life
 }

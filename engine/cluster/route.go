@@ -27,6 +27,9 @@ const viewWait = time.Second
 // maxParked bounds the calls that wait for a view, and those that wait for one activation's end.
 const maxParked = 65_536
 
+// maxParkedBytes bounds what the arguments of all calls that wait here hold together.
+const maxParkedBytes = 16 << 20
+
 // router is the process $grain. Nothing in it blocks: it runs on the goroutines that read from peers.
 type router struct{ n *Node }
 
@@ -79,8 +82,18 @@ func (n *Node) arriveRouted(m *remote.Inbound, e *actor.Envelope) error {
 	return nil
 }
 
+// room takes what in holds from the bytes that may wait here; reroute gives it back.
+func (n *Node) room(in *inCall) bool {
+	fits := n.parkedBytes.Add(int64(in.size)) <= maxParkedBytes
+	if !fits {
+		n.parkedBytes.Add(-int64(in.size))
+	}
+	return fits
+}
+
 // reroute tries again what waited here. It has been accepted, so that a refusal is an answer.
 func (n *Node) reroute(in *inCall) {
+	n.parkedBytes.Add(-int64(in.size))
 	if in.state.Load() == callGivenUp {
 		in.Reply(0, nil, errGivenUp(in.req.id))
 		return
@@ -198,7 +211,7 @@ func (p *parking) park(n *Node, in *inCall) (parked bool, err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !now.Before(in.patience) || len(p.calls) >= maxParked || n.halted.Load() {
+	if !now.Before(in.patience) || len(p.calls) >= maxParked || n.halted.Load() || !n.room(in) {
 		return false, core.WithDelivery(core.Retry(fmt.Errorf("cluster: call of %s: this member has another view than the caller: %w", in.req.id, core.ErrBusy), retryDraining), core.Undelivered)
 	}
 	p.calls = append(p.calls, parkedCall{in, in.patience})

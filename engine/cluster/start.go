@@ -224,7 +224,7 @@ func (n *Node) startLoops(context.Context) error {
 func (n *Node) startServices(ctx context.Context) error {
 	n.open.Store(true) // services call grains, and grains each other, before the member is visible
 	for i, s := range n.parts.Services {
-		n.onStop(stopServices+i, fmt.Sprintf("service %d", i), 10/len(n.parts.Services), s.Stop)
+		n.onStop(stopServices+i, fmt.Sprintf("service %d", i), max(1, 10/len(n.parts.Services)), s.Stop)
 		if err := s.Start(ctx, n.runtime(fmt.Sprintf("service%d", i))); err != nil {
 			return fmt.Errorf("service %d (%T): %w", i, s, err)
 		}
