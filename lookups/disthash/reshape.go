@@ -33,9 +33,10 @@ type before struct {
 	until  time.Time // it is kept at least until then
 }
 
-// maxBefore bounds how many tables are kept. Past that the oldest is forgotten: views then change
+// maxBefore bounds how many tables are kept: what ten members make that join and turn Up within the
+// patience of a hand-over, three times over. Past that the oldest is forgotten: views then change
 // faster than anybody can stop what it loses, and an overlap is not to be avoided.
-const maxBefore = 8
+const maxBefore = 64
 
 // next is the state after the view of t was installed.
 //

@@ -104,7 +104,7 @@ func TestCompatWaitsForNobody(t *testing.T) {
 // Views change faster than members settle; tables are then bounded.
 func TestTablesAreBounded(t *testing.T) {
 	s := after(t, "member-0", view(t, with(member(0, "Cart"), func(m *core.Member) { m.Status = core.Joining }), member(1, "Cart")))
-	for i := range 50 {
+	for i := range 3 * maxBefore {
 		s = s.next("member-0", newTable(view(t, member(0, "Cart"), with(member(1, "Cart"), func(m *core.Member) { m.Weight = uint16(100 + i) })), false), false, noon, time.Second)
 	}
 	if len(s.before) != maxBefore {
