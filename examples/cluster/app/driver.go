@@ -57,7 +57,7 @@ type member struct {
 const (
 	processLimit = 12 * time.Second // for a process to end after it was asked to
 	formLimit    = 60 * time.Second
-	agreeLimit   = 5 * time.Second // to agree once more, before the load ends
+	agreeLimit   = 5 * time.Second // to agree once more, before they are stopped
 )
 
 // newDriver opens the records of the run. An error is one of use: there is no place for them.
@@ -140,10 +140,7 @@ func (d *driver) plan(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := d.until(ctx, start.Add(d.opts.For)); err != nil {
-		return err
-	}
-	return d.wait(ctx, agreeLimit, "the members to agree at the end", d.agreed)
+	return d.until(ctx, start.Add(d.opts.For))
 }
 
 // planned is one change at its planned time.

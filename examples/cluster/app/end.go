@@ -23,9 +23,15 @@ func (d *driver) end(ctx context.Context) {
 	d.interrupted(ctx)
 	d.record(history.Load, nil, history.Record{Phase: history.End})
 	d.endLoad(ctx)
+	d.agreeAtEnd(ctx)
 	left := d.endProcesses(ctx)
 	d.interrupted(ctx)
 	d.record(history.Left, nil, history.Record{Count: left})
+}
+
+// agreeAtEnd waits until the members agree once more. That they do not is for the judge to say.
+func (d *driver) agreeAtEnd(ctx context.Context) {
+	_ = d.wait(ctx, agreeLimit, "the members to agree at the end", func() bool { return d.broken != nil || d.agreed() })
 }
 
 // interrupted records, once, that the user has ended the run.

@@ -106,11 +106,11 @@ func (j *judge) answers(i int) (n int, all int64) {
 	return n, all
 }
 
-// end is the size of the topology that the members agreed on when the load ended.
+// end is the size of the topology that the members agreed on after the load, before they were stopped.
 func (j *judge) end() {
 	j.sum.Members = j.time.atEnd
 	if j.sum.Members == 0 && len(j.time.changes) > 0 && !j.sum.Interrupted {
-		j.failf("when the load ended, the members did not agree on the topology")
+		j.failf("at the end the members did not agree on the topology")
 	}
 }
 

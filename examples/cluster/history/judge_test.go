@@ -76,7 +76,7 @@ func TestEachConditionBroken(t *testing.T) {
 		{"no kill", func(s *scene) { s.without(func(r Record) bool { return r.Event == Killed }) }, "before its changes took place: kills 0", func(s *Summary) int { return s.Kills }, 0},
 		{"disagreement at the end", func(s *scene) {
 			s.add(29, Record{Event: Topology, Member: "a", Hash: "x", Members: []string{"a"}})
-		}, "when the load ended, the members did not agree", func(s *Summary) int { return s.Members }, 0},
+		}, "at the end the members did not agree", func(s *Summary) int { return s.Members }, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -90,6 +90,22 @@ func TestEachConditionBroken(t *testing.T) {
 				t.Errorf("its count is %d, want %d", got, tt.want)
 			}
 		})
+	}
+}
+
+// The load may end in a moment in which a member has just changed its mind.
+func TestAgreementOnceMoreBeforeTheStop(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		at   float64
+		want int
+	}{{"before the members are stopped", 30.05, 3}, {"after", 30.2, 0}} {
+		r := goodRun()
+		r.add(29.9, Record{Event: Topology, Member: "a", Hash: "x", Members: []string{"a"}})
+		r.add(tt.at, Record{Event: Topology, Member: "a", Hash: "3b", Members: []string{"a", "b", "d"}})
+		if s := r.judge(t); s.Members != tt.want || s.OK != (tt.want > 0) {
+			t.Errorf("agreement %s: members %d, ok %v, reasons %q", tt.name, s.Members, s.OK, s.Reasons)
+		}
 	}
 }
 

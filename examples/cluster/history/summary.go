@@ -11,7 +11,7 @@ type Summary struct {
 	Provider    string   `json:"provider"`
 	Lookup      string   `json:"lookup"`
 	Level       int      `json:"level"`
-	Members     int      `json:"members"` // in the topology that all agreed on when the load ended
+	Members     int      `json:"members"` // in the topology that all agreed on at the end, before they were stopped
 	Callers     int      `json:"callers"`
 	Identities  int      `json:"identities"`
 	LoadSeconds float64  `json:"loadSeconds"`

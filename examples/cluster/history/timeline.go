@@ -35,7 +35,8 @@ type timeline struct {
 	loadEnd     int64
 	interrupted int64
 	finished    bool // the driver came to its last record
-	atEnd       int  // members that agreed when the load ended
+	atEnd       int  // members that agreed when the load ended, or came to agree before they were stopped
+	stopped     bool // the driver has begun to end the members
 }
 
 // newTimeline reads the events of a run, sorted by time.
@@ -60,6 +61,8 @@ func (t *timeline) step(e Record) {
 		t.forget(e.Member)
 		if t.loadEnd == never {
 			t.begin(Stopping, e)
+		} else {
+			t.stopped = true
 		}
 	case Exited:
 		t.end(e)
@@ -109,9 +112,6 @@ func (t *timeline) load(e Record) {
 		t.loadBegin = e.Ns
 		return
 	}
-	if n := len(t.agreed); n > 0 && t.agreed[n-1].until == never {
-		t.atEnd = len(t.live)
-	}
 	t.loadEnd = e.Ns
 }
 
@@ -140,7 +140,13 @@ func (t *timeline) judge(ns int64) {
 	case !agree && open:
 		t.agreed[n-1].until = ns
 	}
-	if len(t.changes) == 0 || t.loadEnd != never {
+	if len(t.changes) == 0 {
+		return
+	}
+	if t.loadEnd != never {
+		if agree && !t.stopped {
+			t.atEnd = len(t.live)
+		}
 		return
 	}
 	c := &t.changes[len(t.changes)-1]
