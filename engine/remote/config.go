@@ -55,6 +55,9 @@ type Config struct {
 	// send everything, clients nothing. It must not block.
 	Authorize func(from Peer, target, typ string) error
 
+	// Observer hears of the links to members.
+	Observer Observer
+
 	// Env is what the node lends; nil fields have defaults. Rand is guarded by a lock.
 	Env core.Env
 }

@@ -25,6 +25,7 @@ type conn struct {
 	r       *Remote
 	peer    *Peer
 	w       *writer
+	heard   *heard       // of the peer
 	ep      *endpoint    // whose dial it is; nil: it was accepted
 	in      reader       // of the reading goroutine
 	open    atomic.Int64 // asks of the peer without an answer
@@ -37,9 +38,9 @@ type conn struct {
 	reason error // set before done is closed
 }
 
-func (r *Remote) newConn(p *Peer) *conn {
+func (r *Remote) newConn(p *Peer, h *heard) *conn {
 	return &conn{
-		r: r, peer: p, done: make(chan struct{}),
+		r: r, peer: p, heard: h, done: make(chan struct{}),
 		w: newWriter(r.limits, &r.frames, fmt.Sprintf("member %s at %s", p.Member.ID, p.Member.Address), r.address, p.Member.Address),
 	}
 }
@@ -77,6 +78,7 @@ func (c *conn) read(l link) {
 	for {
 		frame, err := l.next()
 		if err == nil {
+			c.r.hear(c.heard)
 			err = c.receive(frame)
 		}
 		if err != nil {

@@ -18,6 +18,8 @@ type endpoint struct {
 	r      *Remote
 	member core.Member // ID and address never change
 	client bool
+	heard  *heard
+	told   told
 
 	cur    atomic.Pointer[conn]  // takes messages; nil: none does now
 	last   atomic.Pointer[error] // why there is none
@@ -33,7 +35,7 @@ type endpoint struct {
 var errNotConnected = fmt.Errorf("not connected: %w", core.ErrUnreachable)
 
 func (r *Remote) newEndpoint(m core.Member, client bool) *endpoint {
-	ep := &endpoint{r: r, member: m, client: client, wake: make(chan struct{}, 1)}
+	ep := &endpoint{r: r, member: m, client: client, heard: new(heard), wake: make(chan struct{}, 1)}
 	ep.last.Store(&errNotConnected)
 	return ep
 }
@@ -140,7 +142,9 @@ func (ep *endpoint) close(reason error) {
 		ep.final = reason
 	}
 	ep.mu.Unlock()
-	ep.closed.CompareAndSwap(nil, &reason)
+	if ep.closed.CompareAndSwap(nil, &reason) {
+		ep.r.noteTerminated(ep, reason)
+	}
 	if ep.client {
 		if c := ep.cur.Swap(nil); c != nil {
 			c.end(reason)
@@ -199,7 +203,7 @@ func (ep *endpoint) drop() {
 // begin makes the next connection; messages may be queued on it at once.
 func (ep *endpoint) begin() {
 	epoch := ep.r.epoch.Add(1)
-	c := ep.r.newConn(&Peer{Member: ep.member, Epoch: epoch})
+	c := ep.r.newConn(&Peer{Member: ep.member, Epoch: epoch}, ep.heard)
 	c.ep = ep
 	ep.cur.Store(c)
 	ep.r.group.Go("remote: link", func() { ep.live(c, epoch) })
@@ -213,9 +217,14 @@ func (ep *endpoint) live(c *conn, epoch uint64) {
 	}
 	if err != nil {
 		c.end(err)
+		if refused, ok := errors.AsType[*RefusedError](err); ok {
+			ep.r.noteRefused(ep, refused)
+		}
 		ep.event(failure(err))
 		return
 	}
+	ep.r.hear(ep.heard) // the answer to the hello
+	ep.r.noteConnected(ep)
 	ep.linked.Store(true)
 	if c.over.Load() { // it has ended meanwhile; lost, which comes after over, may have been here already
 		ep.linked.Store(false)

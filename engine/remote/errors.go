@@ -210,7 +210,7 @@ const maxBlocked = 65_536
 
 // blockList is a bounded set of IDs. Not safe for concurrent use.
 type blockList struct {
-	set   map[core.MemberID]struct{}
+	set   map[core.MemberID]bool // it tried to connect since
 	order []core.MemberID
 }
 
@@ -219,17 +219,24 @@ func (b *blockList) has(id core.MemberID) bool {
 	return ok
 }
 
+// tried notes that a blocked member tried to connect; true: for the first time.
+func (b *blockList) tried(id core.MemberID) bool {
+	before := b.set[id]
+	b.set[id] = true
+	return !before
+}
+
 func (b *blockList) add(id core.MemberID) {
 	if b.has(id) || id == "" {
 		return
 	}
 	if b.set == nil {
-		b.set = make(map[core.MemberID]struct{})
+		b.set = make(map[core.MemberID]bool)
 	}
 	if len(b.order) >= maxBlocked {
 		delete(b.set, b.order[0])
 		b.order = slices.Delete(b.order, 0, 1)
 	}
-	b.set[id] = struct{}{}
+	b.set[id] = false
 	b.order = append(b.order, id)
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
@@ -31,6 +32,8 @@ type Remote struct {
 	frames  sync.Pool
 	watches *watches
 	quiet   quiet
+	notices notices
+	born    time.Time // origin of heard
 
 	raw      atomic.Pointer[rawTargets]
 	epoch    atomic.Uint64 // of connections that this side opens
@@ -76,12 +79,12 @@ func New(cfg Config) (*Remote, error) {
 		return nil, fmt.Errorf("remote: %w", err)
 	}
 	r := &Remote{
-		cfg: cfg, limits: &cfg.Limits, log: cfg.Env.Logger, clock: cfg.Env.Clock, group: group.With(cfg.Env.Go),
+		cfg: cfg, log: cfg.Env.Logger, clock: cfg.Env.Clock, group: group.With(cfg.Env.Go),
 		watches: newWatches(), stopping: make(chan struct{}), changed: make(chan struct{}),
 		rows: map[core.MemberID]core.Member{}, byAddress: map[string]core.MemberID{},
 		endpoints: map[core.MemberID]*endpoint{}, incoming: map[core.MemberID]*conn{}, epochs: map[core.MemberID]uint64{},
 	}
-	r.limits = &r.cfg.Limits
+	r.limits, r.born = &r.cfg.Limits, r.clock.Now()
 	r.root, r.cancel = context.WithCancelCause(context.Background()) // the one root of this service
 	r.opener = &grpcOpener{cfg: r.cfg, root: r.root}
 	return r, nil
@@ -196,9 +199,11 @@ func (r *Remote) SetMembers(t core.Topology) {
 	ended := r.unknown()
 	r.broadcast()
 	r.mu.Unlock()
-	slices.SortFunc(left, func(a, b *endpoint) int { return cmp.Compare(a.member.ID, b.member.ID) })
+	slices.SortFunc(left, byMember)
 	r.part(left, ended, errLeft)
 }
+
+func byMember(a, b *endpoint) int { return cmp.Compare(a.member.ID, b.member.ID) }
 
 // forgetEpochs bounds what is remembered of members that left: not at once, since one may come back. The
 // caller holds r.mu.
@@ -396,6 +401,7 @@ func (r *Remote) Stop(ctx context.Context) error {
 	}
 	conns := r.conns()
 	eps := slices.Collect(maps.Values(r.endpoints))
+	slices.SortFunc(eps, byMember)
 	l, accepter := r.listener, r.accepter
 	r.broadcast()
 	r.mu.Unlock()

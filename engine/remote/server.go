@@ -112,6 +112,9 @@ func (r *Remote) register(h hello) (*conn, <-chan struct{}, *refusal) {
 		return nil, nil, refuse(RefusedStopping, "the member is stopping")
 	}
 	if r.blocked.has(h.member) {
+		if r.blocked.tried(h.member) {
+			r.noteTurnedAway(h.member)
+		}
 		return nil, nil, refuse(RefusedBlocked, "member %q is blocked", h.member)
 	}
 	row, known := r.rows[h.member]
@@ -129,7 +132,8 @@ func (r *Remote) register(h hello) (*conn, <-chan struct{}, *refusal) {
 		return nil, nil, refuse(RefusedEpoch, "connection %d of member %q, connection %d has been here", h.epoch, h.member, last)
 	}
 	r.epochs[h.member] = h.epoch
-	c := r.newConn(&Peer{Member: row, Client: h.client, Epoch: h.epoch})
+	c := r.newConn(&Peer{Member: row, Client: h.client, Epoch: h.epoch}, r.heardOf(h.member))
+	r.hear(c.heard)
 	if old := r.incoming[h.member]; old != nil {
 		r.group.Go("remote: end", func() { old.end(errReplaced) })
 	}
@@ -140,6 +144,14 @@ func (r *Remote) register(h hello) (*conn, <-chan struct{}, *refusal) {
 	return c, nil, nil
 }
 
+// heardOf is where the frames of a peer are noted. The caller holds r.mu.
+func (r *Remote) heardOf(id core.MemberID) *heard {
+	if ep := r.endpoints[id]; ep != nil && !ep.client {
+		return ep.heard
+	}
+	return new(heard)
+}
+
 // serveClient makes the connection of a client the way to it. The caller holds r.mu.
 func (r *Remote) serveClient(c *conn) {
 	id := c.peer.Member.ID
@@ -147,6 +159,7 @@ func (r *Remote) serveClient(c *conn) {
 		r.group.Go("remote: end", func() { old.close(errReplaced) })
 	}
 	ep := r.newEndpoint(c.peer.Member, true)
+	ep.heard = c.heard
 	ep.cur.Store(c)
 	ep.linked.Store(true)
 	r.endpoints[id] = ep

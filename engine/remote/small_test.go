@@ -144,7 +144,7 @@ func TestResponses(t *testing.T) {
 func TestSendMeetsTheNextLink(t *testing.T) {
 	_, a, _ := pair(t, nil)
 	ep := a.r.newEndpoint(core.Member{ID: "x", Address: "x:1"}, false)
-	old, next := a.r.newConn(&Peer{Member: ep.member}), a.r.newConn(&Peer{Member: ep.member})
+	old, next := a.r.newConn(&Peer{Member: ep.member}, ep.heard), a.r.newConn(&Peer{Member: ep.member}, ep.heard)
 	old.end(errDisconnected)
 	ep.cur.Store(next)
 	failed := errors.New("failed")
