@@ -30,16 +30,16 @@ func broken(what string) Parts {
 	case "crash":
 		parts.Lookup = func(inner core.Lookup) core.Lookup { return &crashing{routing: inner.(routing)} }
 	case "call never ends":
-		parts.Call = everyHundredth(func(Calling, context.Context, string, uint64) (*counterpb.AddReply, error) { select {} })
+		parts.Call = everyTenth(func(Calling, context.Context, string, uint64) (*counterpb.AddReply, error) { select {} })
 	case "sent twice":
-		parts.Call = everyHundredth(func(call Calling, ctx context.Context, key string, request uint64) (*counterpb.AddReply, error) {
+		parts.Call = everyTenth(func(call Calling, ctx context.Context, key string, request uint64) (*counterpb.AddReply, error) {
 			if _, err := call(ctx, key, request); err != nil {
 				return nil, err
 			}
 			return call(ctx, key, request)
 		})
 	case "untyped error":
-		parts.Call = everyHundredth(func(Calling, context.Context, string, uint64) (*counterpb.AddReply, error) {
+		parts.Call = everyTenth(func(Calling, context.Context, string, uint64) (*counterpb.AddReply, error) {
 			return nil, errors.New("something went wrong")
 		})
 	case "ignores stop":
@@ -48,12 +48,12 @@ func broken(what string) Parts {
 	return parts
 }
 
-// everyHundredth breaks one call in a hundred, but none of those that look whether every identity
+// everyTenth breaks one call of the first caller in ten, but none of those that look whether every identity
 // answers, which are made again until they are answered.
-func everyHundredth(broken func(call Calling, ctx context.Context, key string, request uint64) (*counterpb.AddReply, error)) func(Calling) Calling {
+func everyTenth(broken func(call Calling, ctx context.Context, key string, request uint64) (*counterpb.AddReply, error)) func(Calling) Calling {
 	return func(call Calling) Calling {
 		return func(ctx context.Context, key string, request uint64) (*counterpb.AddReply, error) {
-			if request>>32 == 1 && uint32(request)%100 == 50 {
+			if request>>32 == 1 && uint32(request)%10 == 5 {
 				return broken(call, ctx, key, request)
 			}
 			return call(ctx, key, request)
