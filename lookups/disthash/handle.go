@@ -28,7 +28,8 @@ const (
 	recursion  = 64        // levels of nesting
 )
 
-// Handle answers the same lookup of another member.
+// Handle answers the same lookup of another member. A message of a type that it does not know is
+// ErrUnsupported, one that it cannot read ErrInvalid.
 func (l *Lookup) Handle(ctx context.Context, from core.Member, m core.Message) (core.Message, error) {
 	switch m.Type {
 	case typeRequest:
@@ -40,7 +41,7 @@ func (l *Lookup) Handle(ctx context.Context, from core.Member, m core.Message) (
 	case typeSettledRequest:
 		return l.answerSettled(ctx)
 	}
-	return core.Message{}, undelivered(fmt.Errorf("disthash: message %.80q of member %q: unknown type: %w", m.Type, from.ID, core.ErrInvalid))
+	return core.Message{}, undelivered(fmt.Errorf("disthash: message %.80q of member %q: unknown type: %w", m.Type, from.ID, core.ErrUnsupported))
 }
 
 // serve activates id, or names the member that this one holds for the owner.

@@ -58,24 +58,27 @@ func TestHandleRefuses(t *testing.T) {
 		}
 		return b
 	}
-	for name, m := range map[string]core.Message{
-		"no type":         {},
-		"unknown type":    {Type: "cluster.Activation"},
-		"long type":       {Type: strings.Repeat("x", 1<<20)},
-		"no identity":     {Type: typeRequest},
-		"garbage":         {Type: typeRequest, Data: []byte{0xff, 0xff, 0xff}},
-		"too long":        {Type: typeRequest, Data: big},
-		"empty kind":      {Type: typeRequest, Data: request("", "k")},
-		"empty key":       {Type: typeRequest, Data: request("Cart", "")},
-		"slash in kind":   {Type: typeRequest, Data: request("a/b", "k")},
-		"newline in key":  {Type: typeRequest, Data: request("Cart", "a\nb")},
-		"key of 257":      {Type: typeRequest, Data: request("Cart", strings.Repeat("k", 257))},
-		"kind of 129":     {Type: typeRequest, Data: request(strings.Repeat("k", 129), "k")},
-		"a response":      {Type: typeResponse},
-		"settled, answer": {Type: typeSettledResponse},
+	for name, tc := range map[string]struct {
+		m    core.Message
+		want error
+	}{
+		"no type":         {core.Message{}, core.ErrUnsupported},
+		"unknown type":    {core.Message{Type: "cluster.Activation"}, core.ErrUnsupported},
+		"long type":       {core.Message{Type: strings.Repeat("x", 1<<20)}, core.ErrUnsupported},
+		"a response":      {core.Message{Type: typeResponse}, core.ErrUnsupported},
+		"settled, answer": {core.Message{Type: typeSettledResponse}, core.ErrUnsupported},
+		"no identity":     {core.Message{Type: typeRequest}, core.ErrInvalid},
+		"garbage":         {core.Message{Type: typeRequest, Data: []byte{0xff, 0xff, 0xff}}, core.ErrInvalid},
+		"too long":        {core.Message{Type: typeRequest, Data: big}, core.ErrInvalid},
+		"empty kind":      {core.Message{Type: typeRequest, Data: request("", "k")}, core.ErrInvalid},
+		"empty key":       {core.Message{Type: typeRequest, Data: request("Cart", "")}, core.ErrInvalid},
+		"slash in kind":   {core.Message{Type: typeRequest, Data: request("a/b", "k")}, core.ErrInvalid},
+		"newline in key":  {core.Message{Type: typeRequest, Data: request("Cart", "a\nb")}, core.ErrInvalid},
+		"key of 257":      {core.Message{Type: typeRequest, Data: request("Cart", strings.Repeat("k", 257))}, core.ErrInvalid},
+		"kind of 129":     {core.Message{Type: typeRequest, Data: request(strings.Repeat("k", 129), "k")}, core.ErrInvalid},
 	} {
-		_, err := hosts[0].lookup.Handle(t.Context(), member(1), m)
-		if !errors.Is(err, core.ErrInvalid) || core.DeliveryOf(err) != core.Undelivered || len(err.Error()) > 500 {
+		_, err := hosts[0].lookup.Handle(t.Context(), member(1), tc.m)
+		if !errors.Is(err, tc.want) || core.DeliveryOf(err) != core.Undelivered || len(err.Error()) > 500 {
 			t.Errorf("%s: %.200v (%v)", name, err, core.DeliveryOf(err))
 		}
 	}
@@ -235,7 +238,7 @@ func FuzzHandle(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { _ = l.Stop(context.Background()) })
-	sentinels := append([]error{core.ErrInvalid}, refusals...)
+	sentinels := append([]error{core.ErrInvalid, core.ErrUnsupported}, refusals...)
 	f.Fuzz(func(t *testing.T, name string, data []byte) {
 		answer, err := l.Handle(t.Context(), member(1, "Cart"), core.Message{Type: name, Data: data})
 		if err == nil {

@@ -139,7 +139,8 @@ func (l *Lookup) patient(ctx context.Context, d time.Duration) (context.Context,
 }
 
 // inherit asks m until it is settled in the view of h, which it answers when it is; or until the next
-// view or the limit.
+// view or the limit. Of the refusals only ErrUnsupported says that m does not know the question: any
+// other may come from a member that still runs what moved.
 func (l *Lookup) inherit(h *handover, m core.Member) {
 	for pause := askFirst; h.ctx.Err() == nil; pause = min(2*pause, askMost) {
 		answer, err := l.host.Call(h.ctx, m, core.Message{Type: typeSettledRequest})
@@ -147,7 +148,7 @@ func (l *Lookup) inherit(h *handover, m core.Member) {
 			l.release(h, m.ID)
 			return
 		}
-		if errors.Is(err, core.ErrInvalid) || errors.Is(err, core.ErrUnsupported) {
+		if errors.Is(err, core.ErrUnsupported) {
 			l.release(h, m.ID) // it does not know the question, and never will
 			return
 		}

@@ -147,6 +147,46 @@ func TestHandoverTimeout(t *testing.T) {
 	}
 }
 
+// Of what a peer may answer instead of "settled", only that it does not know the question ends the
+// wait.
+func TestWhatEndsTheWait(t *testing.T) {
+	for _, tc := range []struct {
+		answer error
+		waits  time.Duration
+	}{
+		{core.ErrUnsupported, 0},
+		{core.ErrInvalid, time.Second},
+		{core.ErrBusy, time.Second},
+		{core.ErrOverloaded, time.Second},
+		{core.ErrUnreachable, time.Second},
+		{errors.New("whatever"), time.Second},
+		{nil, time.Second}, // an answer of another type
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newFakeCluster(t)
+			joiner := c.add(member(1, "Cart"), Config{HandoverTimeout: time.Second})
+			s := &scripted{fakeHost: joiner, answer: func(core.MemberID, int) (core.Message, error) {
+				return core.Message{Type: "x.Y"}, tc.answer
+			}}
+			joiner.lookup.host = s
+			defer c.stop()
+			c.install(view(t, rows(2, map[int]core.Status{1: core.Joining})...))
+			begin := time.Now()
+			c.install(view(t, members(2)...))
+			id := identity(0)
+			for i := 1; !joiner.lookup.state.Load().now.owns(joiner.self.ID, id); i++ {
+				id = identity(i)
+			}
+			if _, err := joiner.resolve(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(begin); took < tc.waits || took > tc.waits+100*time.Millisecond {
+				t.Errorf("after %v it waited %v, want %v", tc.answer, took, tc.waits)
+			}
+		})
+	}
+}
+
 // A member that dies is not waited for.
 func TestTheDeadAreNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
