@@ -9,6 +9,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/internal/connector"
 )
 
 // endpoint is a peer as the local runtime sees it: an actor.Process. Behind it is at most one
@@ -27,7 +28,7 @@ type endpoint struct {
 	closed atomic.Pointer[error] // for good, and why
 
 	mu     sync.Mutex
-	events []linkEvent
+	events []connector.Event
 	wake   chan struct{}
 	final  error // reason of the close
 }
@@ -120,7 +121,7 @@ func (ep *endpoint) gone() error {
 }
 
 // event queues ev for the endpoint's goroutine.
-func (ep *endpoint) event(ev linkEvent) {
+func (ep *endpoint) event(ev connector.Event) {
 	ep.mu.Lock()
 	ep.events = append(ep.events, ev)
 	ep.mu.Unlock()
@@ -151,22 +152,22 @@ func (ep *endpoint) close(reason error) {
 		}
 		return
 	}
-	ep.event(evClose)
+	ep.event(connector.Close)
 }
 
 // start begins the first dial, so that messages may be queued when it returns.
 func (ep *endpoint) start() {
-	m := &connector{min: ep.r.limits.BackoffMin, max: ep.r.limits.BackoffMax, jitter: ep.r.jitter}
-	if m.Step(ep.r.clock.Now(), evStart).dial {
+	m := connector.New(ep.r.limits.BackoffMin, ep.r.limits.BackoffMax, ep.r.jitter)
+	if m.Step(ep.r.clock.Now(), connector.Start).Dial {
 		ep.begin()
 	}
 	ep.r.group.Go("remote: endpoint", func() { ep.run(m) })
 }
 
 // run is the endpoint's goroutine: it feeds the connector and carries out what it says.
-func (ep *endpoint) run(m *connector) {
+func (ep *endpoint) run(m *connector.Machine) {
 	stop := func() bool { return false }
-	for m.state != linkClosed {
+	for m.State() != connector.Closed {
 		<-ep.wake
 		ep.mu.Lock()
 		events := ep.events
@@ -174,16 +175,16 @@ func (ep *endpoint) run(m *connector) {
 		ep.mu.Unlock()
 		for _, ev := range events {
 			do := m.Step(ep.r.clock.Now(), ev)
-			if do.stop {
+			if do.Stop {
 				stop()
 			}
-			if do.end {
+			if do.End {
 				ep.drop()
 			}
-			if do.pause > 0 {
-				stop = ep.r.clock.AfterFunc(do.pause, func() { ep.event(evTimer) })
+			if do.Pause > 0 {
+				stop = ep.r.clock.AfterFunc(do.Pause, func() { ep.event(connector.Timer) })
 			}
-			if do.dial {
+			if do.Dial {
 				ep.begin()
 			}
 		}
@@ -229,11 +230,11 @@ func (ep *endpoint) live(c *conn, epoch uint64) {
 	if c.over.Load() { // it has ended meanwhile; lost, which comes after over, may have been here already
 		ep.linked.Store(false)
 	}
-	ep.event(evOpened)
+	ep.event(connector.Opened)
 	ep.r.poke()
 	ep.r.rewatch(ep)
 	c.read(l)
-	ep.event(evLost)
+	ep.event(connector.Lost)
 }
 
 // lost notes that c takes nothing more.
@@ -245,16 +246,16 @@ func (ep *endpoint) lost(c *conn, err error) {
 }
 
 // failure tells a refusal that will not change soon from one that may.
-func failure(err error) linkEvent {
+func failure(err error) connector.Event {
 	refused, ok := errors.AsType[*RefusedError](err)
 	if !ok {
-		return evFailed
+		return connector.Failed
 	}
 	switch refused.Reason {
 	case RefusedOverloaded, RefusedEpoch, RefusedIdentity:
-		return evFailed
+		return connector.Failed
 	}
-	return evFinal
+	return connector.Final
 }
 
 // connect dials and shakes hands. It ends when c does.

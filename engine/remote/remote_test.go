@@ -16,6 +16,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/internal/connector"
 )
 
 // onHost puts a node on a host of a memory network.
@@ -234,7 +235,7 @@ func TestResetFailsAsksAtOnce(t *testing.T) {
 			}
 		})
 		b.echo("echo")
-		time.Sleep(2 * lasting) // so that the link counts as lasting
+		time.Sleep(2 * connector.Lasting) // so that the link counts as lasting
 		failed := make(chan error, 100)
 		for range 100 {
 			go func() {

@@ -83,7 +83,7 @@ func TestReasonsCrossTheWire(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	for got, want := range map[string]string{
-		RefusedEpoch.String(): "epoch", Refusal(77).String(): "reason 77", linkWaiting.String(): "waiting",
+		RefusedEpoch.String(): "epoch", Refusal(77).String(): "reason 77",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/internal/connector"
 )
 
 // watcher starts an actor that watches targets and tells of each end.
@@ -111,7 +112,7 @@ func TestWatchIsRepaired(t *testing.T) {
 				m, a, b := pair(t, nil)
 				live := b.echo("live")
 				told := a.watcher("w", a.at(b, "live"))
-				time.Sleep(2 * lasting)
+				time.Sleep(2 * connector.Lasting)
 				m.Cut(tt.from, tt.to) // what tells of the end is on the way for ever
 				_ = live.Stop()
 				synctest.Wait()

@@ -1,0 +1,48 @@
+package retry
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/leaktest"
+	"github.com/granary-go/granary/engine/actor"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+func half() float64 { return 0.5 }
+
+// engine/cluster tests the rule with every error that a call can end with; this is the rule itself.
+func TestJudge(t *testing.T) {
+	for name, test := range map[string]struct {
+		err      error
+		answered bool
+		attempt  int
+		policy   Policy
+		want     Verdict
+	}{
+		"no error":                      {want: Verdict{}},
+		"an answer":                     {err: core.WithDelivery(core.ErrBusy, core.Undelivered), answered: true},
+		"it ran":                        {err: core.WithDelivery(core.ErrBusy, core.Delivered), policy: Policy{Idempotent: true}},
+		"it may have run":               {err: core.ErrUnreachable, want: Verdict{Forget: true}},
+		"it may have run and may twice": {err: core.ErrUnreachable, policy: Policy{Idempotent: true}, want: Verdict{Retry: true, Forget: true, Wait: 5 * time.Millisecond}},
+		"it did not run":                {err: undelivered(core.ErrUnreachable), want: Verdict{Retry: true, Forget: true, Wait: 5 * time.Millisecond}},
+		"fenced":                        {err: undelivered(core.ErrFenced), attempt: 1, want: Verdict{Retry: true, Forget: true, Wait: 10 * time.Millisecond}},
+		"dead letter, at once":          {err: undelivered(actor.ErrDeadLetter), want: Verdict{Retry: true, Forget: true}},
+		"not the owner, again":          {err: undelivered(core.ErrNotOwner), attempt: 2, want: Verdict{Retry: true, Forget: true, Wait: 20 * time.Millisecond}},
+		"overloaded":                    {err: undelivered(core.ErrOverloaded), want: Verdict{Wait: 5 * time.Millisecond}},
+		"busy, told when":               {err: undelivered(core.Retry(core.ErrBusy, time.Hour)), want: Verdict{Retry: true, Wait: MaxAfter * 9 / 8}},
+		"no member":                     {err: undelivered(core.ErrNoMember), attempt: 30, want: Verdict{Retry: true, Wait: lastBackoff / 2}},
+		"something else":                {err: undelivered(errors.New("x")), policy: Policy{Idempotent: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Judge(test.err, test.answered, test.attempt, test.policy, half); got != test.want {
+				t.Errorf("%+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+func undelivered(err error) error { return core.WithDelivery(err, core.Undelivered) }
