@@ -41,8 +41,8 @@ type activation struct {
 
 	starting atomic.Pointer[turnContext] // of the grain's own start-up, while it runs
 	unwanted atomic.Bool                 // told to end
-	current  atomic.Pointer[inCall]      // whose turn it is, for cancels
 	extra    atomic.Pointer[extras]
+	sealed   atomic.Bool // no reentrant turn begins any more
 	ended    atomic.Bool
 }
 
@@ -162,18 +162,19 @@ func reply(e actor.Envelope, v any, err error) {
 }
 
 // runLocal is the turn of a local call. The caller's own context is passed through unless there is
-// something to add to it.
+// something to add to it: calls that come back need to know whose turn they come back to.
 func (a *activation) runLocal(f *frame, call *localCall) (any, error) {
 	if err := call.ctx.Err(); err != nil {
 		return nil, core.WithDelivery(err, core.Undelivered)
 	}
 	ctx := call.ctx
-	if call.chain != nil || call.headers != nil || call.method.Timeout > 0 || f != &a.outer {
+	if call.chain != nil || call.headers != nil || call.method.Timeout > 0 || a.kind.reentrant {
 		turn := f.newTurn(ctx, a.node.Self(), call.headers, call.chain)
 		if call.method.Timeout > 0 {
 			turn.deadline = a.node.clock.Now().Add(call.method.Timeout)
 		}
 		defer turn.cancel(context.Canceled)
+		f.runs(turn)
 		ctx = turn
 	}
 	v, err := a.invoke(ctx, call.method, call.arg)
@@ -206,7 +207,12 @@ func (a *activation) checkIdle(c *actor.Context) {
 // quiet reports whether no reentrant turn waits or runs.
 func (a *activation) quiet() bool {
 	x := a.extra.Load()
-	return x == nil || x.inner.Load() == 0
+	if x == nil {
+		return true
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.inner) == 0
 }
 
 // beginDrain refuses new calls and ends the activation when the queue is done.
@@ -229,10 +235,11 @@ func (a *activation) stopIfIdle(c *actor.Context) {
 	}
 }
 
-// stopped is the last turn. What was still in the mailbox has been answered as not delivered.
+// stopped is the last turn. What was still in the mailbox has been answered as not delivered. Nothing
+// runs after it: it waits for reentrant turns, and where one does not end, the grain is not asked to
+// say goodbye beside it.
 func (a *activation) stopped() {
-	a.outer.begin()
-	defer a.outer.end()
+	alone := a.endInner()
 	switch {
 	case a.node.fenced.Load():
 		a.why = core.StopFenced
@@ -243,10 +250,16 @@ func (a *activation) stopped() {
 	}
 	a.node.acts.stopping(a)
 	a.stopTimers()
+	if !alone {
+		a.node.log.LogAttrs(a.node.base, slog.LevelError, "cluster: a reentrant turn goes on after the end of its activation", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.String("why", a.why.String()))
+		return
+	}
 	g, ok := a.grain.(grain.Deactivator)
 	if !ok || !a.started || a.why == core.StopFenced {
 		return
 	}
+	a.outer.begin()
+	defer a.outer.end()
 	ctx := a.outer.newTurn(a.node.base, a.node.Self(), nil, nil)
 	defer ctx.cancel(context.Canceled)
 	if err := g.Deactivate(ctx, a.why); err != nil && !errors.Is(err, context.Canceled) {

@@ -171,7 +171,9 @@ const (
 	callQueued  = 0
 	callRunning = 1
 	callGivenUp = 2
-	callPhases  = 4
+	// callCancelled is a running call from the wire whose caller has given up.
+	callCancelled = 3
+	callPhases    = 4
 )
 
 // newLocalCall takes a call from pool, to which release gives it back.

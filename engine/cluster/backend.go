@@ -33,12 +33,15 @@ func (a *activation) Call(ctx context.Context, r grain.Request) (grain.Reply, er
 		return grain.Reply{}, err
 	}
 	from := a.originOf(ctx)
-	f := a.frameOf(ctx)
-	if f == nil {
-		return a.node.callFrom(ctx, r, from)
+	t, ok := ctx.Value(turnKey{}).(*turnContext)
+	switch {
+	case !ok:
+		number := a.outer.strays()
+		defer a.outer.strayed(number)
+	case t.frame.a == a:
+		counted := t.frame.leave(t.number)
+		defer t.frame.back(t.number, counted)
 	}
-	number := f.leave()
-	defer f.back(number)
 	return a.node.callFrom(ctx, r, from)
 }
 

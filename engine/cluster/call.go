@@ -19,8 +19,8 @@ import (
 // A call without a deadline looks for its grain for Config.CallTimeout, and then waits for the method
 // as long as it takes. Within a grain, Self.Call is the way: it knows who waits for whom.
 func (n *Node) Call(ctx context.Context, r grain.Request) (grain.Reply, error) {
-	if f, ok := ctx.Value(frameKey{}).(*frame); ok && f.a.node == n {
-		return f.a.Call(ctx, r)
+	if t, ok := ctx.Value(turnKey{}).(*turnContext); ok && t.node == n {
+		return t.frame.a.Call(ctx, r)
 	}
 	return n.callFrom(ctx, r, origin{})
 }

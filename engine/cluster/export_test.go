@@ -11,3 +11,6 @@ func System(n *Node) *actor.System { return n.sys }
 
 // PID is the wire form of p.
 func PID(p core.PID) *actorpb.PID { return pid(p) }
+
+// UnderWay is how many calls from peers are known to n.
+func UnderWay(n *Node) int { return n.routed.len() }

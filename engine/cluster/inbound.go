@@ -28,7 +28,7 @@ type inCall struct {
 	patience time.Time // until when it waits for a view; zero: it has not waited yet
 	state    atomic.Uint32
 	turn     atomic.Pointer[turnContext] // while the method runs
-	routed   atomic.Bool                 // it stands in the node's table of routed calls
+	routed   atomic.Bool                 // it stands in the node's table of calls under way
 }
 
 // Size is what the call holds of its mailbox's bytes.
@@ -83,6 +83,7 @@ func (in *inCall) cancel() {
 	if in.state.CompareAndSwap(callQueued, callGivenUp) {
 		return
 	}
+	in.state.CompareAndSwap(callRunning, callCancelled) // the turn looks once its context can be found
 	if turn := in.turn.Load(); turn != nil {
 		turn.cancel(context.Canceled)
 	}
@@ -94,8 +95,6 @@ func (a *activation) remote(in *inCall) {
 	defer a.outer.end()
 	a.touch()
 	a.running = true
-	a.current.Store(in)
-	defer a.current.Store(nil)
 	v, err := a.runRemote(&a.outer, in)
 	a.running = false
 	in.Reply(0, v, err)
@@ -103,7 +102,7 @@ func (a *activation) remote(in *inCall) {
 
 // runRemote is the turn of a call that came over the wire.
 func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
-	if a.givenUp(in) || !in.begin() {
+	if !in.begin() {
 		return nil, core.WithDelivery(fmt.Errorf("cluster: call of %s: its caller gave up while it was queued: %w", a.id, context.Canceled), core.Undelivered)
 	}
 	if a.failed != nil {
@@ -120,11 +119,15 @@ func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
 			turn.deadline = at
 		}
 	}
+	f.runs(turn)
+	in.turn.Store(turn)
+	defer in.turn.Store(nil)
+	if in.state.Load() == callCancelled { // before its context could be found
+		turn.cancel(context.Canceled)
+	}
 	if err := turn.Err(); err != nil {
 		return nil, in.placed(a, core.WithDelivery(err, core.Undelivered))
 	}
-	in.turn.Store(turn)
-	defer in.turn.Store(nil)
 	arg, err := in.method.Decode(in.req.codec, in.req.data)
 	if err != nil {
 		return nil, in.placed(a, core.WithDelivery(err, core.Undelivered))

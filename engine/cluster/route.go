@@ -241,7 +241,14 @@ func (p *parking) expire(n *Node) {
 	}
 }
 
-// routedCalls are the calls by identity under way here, so that a cancel finds them.
+// cancelKey names a call that came from a peer.
+type cancelKey struct {
+	from   *remote.Peer
+	number uint64
+}
+
+// routedCalls are the calls from peers that are under way here, by identity or to an activation itself,
+// so that a cancel finds them.
 type routedCalls struct {
 	shards [16]struct {
 		mu sync.Mutex

@@ -19,13 +19,14 @@ type turns struct {
 	waiters   []chan struct{}
 }
 
-// frame is one turn: it counts the calls that the turn waits for. Guarded by the turns of a.
+// frame is one turn at a time: it counts the calls that the turn waits for. Guarded by the turns of a.
 type frame struct {
 	a       *activation
 	waiting int
+	astray  int           // calls under a context that does not tell whose turn made them
 	holds   bool          // the right to run
 	ended   bool          // calls that goroutines of the handler left behind count no more
-	number  uint64        // tells the uses of the outermost frame apart
+	number  uint64        // tells the turns of one frame apart, from 1
 	resume  chan struct{} // closed when the right is back; nil: nobody waits for it
 }
 
@@ -34,7 +35,7 @@ func (f *frame) begin() {
 	t := &f.a.turns
 	t.mu.Lock()
 	t.take()
-	f.holds, f.ended = true, false
+	f.holds, f.ended, f.astray = true, false, 0
 	f.number++
 	t.mu.Unlock()
 }
@@ -83,27 +84,28 @@ func (f *frame) end() {
 	f.yield()
 }
 
-// leave is called before a call goes out in the frame's turn. The result is for back.
-func (f *frame) leave() (number uint64) {
+// leave is called before a call of turn number goes out. False: that turn is over, and this is a
+// goroutine that it left behind; the turn that may be running now is none of its business.
+func (f *frame) leave(number uint64) (counted bool) {
 	t := &f.a.turns
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f.ended {
-		return 0
+	if f.ended || f.number != number {
+		return false
 	}
 	if f.waiting++; f.waiting == 1 {
 		t.suspended++
 		f.yield()
 	}
-	return f.number
+	return true
 }
 
 // back is called when the call has ended. The last one to come back waits until the turn may go on.
-func (f *frame) back(number uint64) {
+func (f *frame) back(number uint64, counted bool) {
 	t := &f.a.turns
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f.ended || f.number != number {
+	if !counted || f.ended || f.number != number {
 		return
 	}
 	if f.waiting--; f.waiting > 0 {
@@ -132,28 +134,43 @@ func (f *frame) back(number uint64) {
 	f.holds = true
 }
 
-// waits reports whether some turn of the activation waits for a call of its own.
-func (t *turns) waits() bool {
+// strays is called before a call goes out under a context that tells of no turn: that of a call from
+// outside of grains, which is passed through where no method is reentrant, or one of the grain's own.
+// It may be the present turn's and may be not, so the turn keeps the right to run. The result is for
+// strayed.
+func (f *frame) strays() (number uint64) {
+	t := &f.a.turns
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.suspended > 0
+	if f.ended {
+		return 0
+	}
+	f.astray++
+	return f.number
 }
 
-// frameKey finds the frame of the turn that a context belongs to.
-type frameKey struct{}
-
-// frameOf is the frame of the turn in which code of a runs under ctx: that which ctx carries, else
-// the outermost one, since calls from outside of grains pass the caller's own context through.
-func (a *activation) frameOf(ctx context.Context) *frame {
-	f, ok := ctx.Value(frameKey{}).(*frame)
-	if !ok {
-		return &a.outer
+// strayed is called when such a call has ended.
+func (f *frame) strayed(number uint64) {
+	t := &f.a.turns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !f.ended && f.number == number {
+		f.astray--
 	}
-	if f.a != a {
-		return nil
-	}
-	return f
 }
+
+// waits reports whether a call of m that comes back through its own chain is not to be queued, since
+// a turn waits for it. Where that is no more than likely, a method that could not run anyway is
+// refused, rather than left to wait for itself.
+func (a *activation) waits(m *grain.MethodSpec) bool {
+	t := &a.turns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.suspended > 0 || a.outer.astray > 0 && !m.Reentrant
+}
+
+// turnKey finds the turn that a context belongs to.
+type turnKey struct{}
 
 // invoke runs one method. The error is what the caller may see; a panic passes through.
 func (a *activation) invoke(ctx context.Context, m *grain.MethodSpec, arg any) (any, error) {
@@ -181,6 +198,7 @@ type turnContext struct {
 	parent   context.Context // whose end and values are this one's too
 	turn     grain.Turn
 	frame    *frame
+	number   uint64 // of the turn in its frame
 	node     *Node
 	deadline time.Time // zero: only the parent's
 
@@ -189,6 +207,7 @@ type turnContext struct {
 	done       chan struct{}
 	stopTimer  func() bool
 	stopParent func() bool
+	stopBase   func() bool
 	after      map[*func()]struct{} // what AfterFunc registered
 }
 
@@ -206,8 +225,8 @@ func (c *turnContext) Value(key any) any {
 	switch key.(type) {
 	case grain.TurnKey:
 		return &c.turn
-	case frameKey:
-		return c.frame
+	case turnKey:
+		return c
 	}
 	return c.parent.Value(key)
 }
@@ -220,7 +239,10 @@ func (c *turnContext) Err() error {
 	if err != nil {
 		return err
 	}
-	if err = c.parent.Err(); err == nil && !c.deadline.IsZero() && !c.node.clock.Now().Before(c.deadline) {
+	if err = c.parent.Err(); err == nil {
+		err = c.node.base.Err()
+	}
+	if err == nil && !c.deadline.IsZero() && !c.node.clock.Now().Before(c.deadline) {
 		err = context.DeadlineExceeded
 	}
 	if err != nil {
@@ -247,6 +269,9 @@ func (c *turnContext) Done() <-chan struct{} {
 	}
 	if c.parent.Done() != nil {
 		c.stopParent = context.AfterFunc(c.parent, func() { c.cancel(c.parent.Err()) })
+	}
+	if c.parent != c.node.base { // a call from outside of grains ends with the node too
+		c.stopBase = context.AfterFunc(c.node.base, func() { c.cancel(c.node.base.Err()) })
 	}
 	return c.done
 }
@@ -285,14 +310,13 @@ func (c *turnContext) cancel(err error) {
 	if c.done != nil {
 		close(c.done)
 	}
-	after, stopTimer, stopParent := c.after, c.stopTimer, c.stopParent
+	after, stops := c.after, [...]func() bool{c.stopTimer, c.stopParent, c.stopBase}
 	c.after = nil
 	c.mu.Unlock()
-	if stopTimer != nil {
-		stopTimer()
-	}
-	if stopParent != nil {
-		stopParent()
+	for _, stop := range stops {
+		if stop != nil {
+			stop()
+		}
 	}
 	for f := range after {
 		c.node.group.Go("context", *f)
@@ -301,7 +325,7 @@ func (c *turnContext) cancel(err error) {
 
 // newTurn makes a context for the turn f. The chain is that of the calls which wait for the turn.
 func (f *frame) newTurn(parent context.Context, from core.Member, headers map[string]string, chain []core.Identity) *turnContext {
-	c := &turnContext{parent: parent, node: f.a.node, frame: f}
+	c := &turnContext{parent: parent, node: f.a.node, frame: f, number: f.number}
 	c.turn = grain.Turn{Self: grain.NewSelf(f.a), Peer: from, Headers: headers, Chain: chain}
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/group"
 )
 
@@ -35,9 +36,9 @@ func TestTurnsTakeTurns(t *testing.T) {
 					var calls sync.WaitGroup
 					for k := range 1 + (i+j)%3 { // a fan-out of the handler
 						calls.Go(func() {
-							number := f.leave()
+							counted := f.leave(uint64(j + 1))
 							time.Sleep(time.Duration(1+k) * time.Millisecond)
-							f.back(number)
+							f.back(uint64(j+1), counted)
 						})
 					}
 					calls.Wait()
@@ -53,7 +54,7 @@ func TestTurnsTakeTurns(t *testing.T) {
 	})
 }
 
-// TestCallsLeftBehindByATurn end after their turn, in the time of the next ones.
+// TestCallsLeftBehindByATurn end after their turn, in the time of the next ones; some only begin then.
 func TestCallsLeftBehindByATurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &activation{}
@@ -61,14 +62,17 @@ func TestCallsLeftBehindByATurn(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 50 {
 			a.outer.begin()
-			left := make(chan struct{})
+			left, number := make(chan struct{}), a.outer.number
 			wg.Go(func() {
-				number := a.outer.leave()
+				counted := a.outer.leave(number)
 				close(left)
 				time.Sleep(time.Duration(i%7) * time.Millisecond)
-				a.outer.back(number)
+				a.outer.back(number, counted)
 			})
 			<-left
+			if i > 0 && a.outer.leave(number-1) {
+				t.Error("a goroutine of the turn before gave this turn's right away")
+			}
 			time.Sleep(time.Duration(i%3) * time.Millisecond)
 			a.outer.end()
 		}
@@ -76,10 +80,34 @@ func TestCallsLeftBehindByATurn(t *testing.T) {
 		if a.turns.held || a.turns.suspended != 0 {
 			t.Errorf("left over: %+v", &a.turns)
 		}
-		if number := a.outer.leave(); number != 0 || a.turns.suspended != 0 {
+		if a.outer.leave(a.outer.number) || a.turns.suspended != 0 || a.outer.strays() != 0 {
 			t.Error("a call outside of any turn counts")
 		}
 	})
+}
+
+// TestCallsThatTellOfNoTurn leave the right to run with the turn, and have calls refused that could only
+// wait for themselves.
+func TestCallsThatTellOfNoTurn(t *testing.T) {
+	a := &activation{}
+	a.outer.a = a
+	once, again := &grain.MethodSpec{}, &grain.MethodSpec{Reentrant: true}
+	a.outer.begin()
+	number := a.outer.strays()
+	if !a.turns.held || !a.waits(once) || a.waits(again) {
+		t.Errorf("held %v, waits %v and %v", a.turns.held, a.waits(once), a.waits(again))
+	}
+	a.outer.strayed(number)
+	if a.waits(once) {
+		t.Error("it waits after the call")
+	}
+	number = a.outer.strays()
+	a.outer.end()
+	a.outer.begin()
+	a.outer.strayed(number) // a call of the turn before
+	if a.waits(once) || a.outer.astray != 0 {
+		t.Errorf("the next turn waits: %d", a.outer.astray)
+	}
 }
 
 func testNode(t *testing.T) *Node {
@@ -121,7 +149,7 @@ func TestContextOfATurn(t *testing.T) {
 					defer cancel()
 					c := &turnContext{parent: parent, node: n, frame: &frame{}, deadline: n.clock.Now().Add(setup.deadline)}
 					defer c.cancel(context.Canceled)
-					if c.Value(key{}) != 1 || c.Value(frameKey{}) != c.frame {
+					if c.Value(key{}) != 1 || c.Value(turnKey{}) != c {
 						t.Error("values")
 					}
 					if at, ok := c.Deadline(); !ok || watch == "Err" && setup.end == nil && time.Until(at) != time.Second {

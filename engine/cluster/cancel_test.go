@@ -1,0 +1,67 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/remote"
+)
+
+// meddling is a clock that does something when it is first asked for the time.
+type meddling struct {
+	core.SystemClock
+	first func()
+}
+
+func (c *meddling) Now() time.Time {
+	if f := c.first; f != nil {
+		c.first = nil
+		f()
+	}
+	return c.SystemClock.Now()
+}
+
+// TestCancelBetweenTheBeginOfATurnAndItsContext is not lost: the method does not run.
+func TestCancelBetweenTheBeginOfATurnAndItsContext(t *testing.T) {
+	ran := false
+	k := newKind(grain.KindOf("K", func(grain.Self) (int, error) { return 0, nil },
+		grain.Method("Do", func(int, context.Context, int) (int, error) { ran = true; return 0, nil })))
+	spec, _ := k.Method(0, "Do")
+	limited := *spec
+	limited.Timeout = time.Hour // so that the turn looks at the clock
+	n := testNode(t)
+	a := &activation{node: n, kind: k, id: core.Identity{Kind: "K", Key: "k"}, grain: 0}
+	a.outer.a = a
+	in := &inCall{node: n, method: &limited, from: &remote.Peer{}}
+	in.req.codec, in.req.data = "json", []byte("1")
+	n.clock = &meddling{first: in.cancel}
+	a.outer.begin()
+	_, err := a.runRemote(&a.outer, in)
+	a.outer.end()
+	if ran || !errors.Is(err, context.Canceled) || core.DeliveryOf(err) != core.Undelivered {
+		t.Errorf("it ran: %v; %v (%v)", ran, err, core.DeliveryOf(err))
+	}
+}
+
+// TestCancelsOfUnknownCallsAreNotKept by the activation that they are sent to.
+func TestCancelsOfUnknownCallsAreNotKept(t *testing.T) {
+	n := testNode(t)
+	a := &activation{node: n}
+	for i := range uint64(5000) {
+		data, err := (&wireCancel{i + 1}).AppendWire(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if taken, err := a.gateWire(&remote.Inbound{Type: typeCancelCall, Data: data, From: &remote.Peer{}}, &actor.Envelope{}); !taken || err != nil {
+			t.Fatal(taken, err)
+		}
+	}
+	if a.extra.Load() != nil || n.routed.len() != 0 {
+		t.Errorf("kept: %+v, %d calls", a.extra.Load(), n.routed.len())
+	}
+}
