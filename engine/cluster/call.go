@@ -69,11 +69,12 @@ func (n *Node) call(ctx context.Context, r grain.Request, from origin) (grain.Re
 	if err := n.mayCall(ctx, &q); err != nil {
 		return grain.Reply{}, err
 	}
+	view := n.views.current.Load()
 	reply, pid, err := n.attempt(ctx, &q)
 	if err == nil {
 		return reply, nil
 	}
-	return n.again(ctx, &q, pid, err)
+	return n.again(ctx, &q, view, pid, err)
 }
 
 func (n *Node) tellFrom(ctx context.Context, r grain.Request) error {
@@ -88,9 +89,10 @@ func (n *Node) tell(ctx context.Context, r grain.Request) error {
 	if err := n.mayCall(ctx, &q); err != nil {
 		return err
 	}
+	view := n.views.current.Load()
 	_, pid, err := n.attempt(ctx, &q)
 	if err != nil {
-		_, err = n.again(ctx, &q, pid, err)
+		_, err = n.again(ctx, &q, view, pid, err)
 	}
 	return err
 }
@@ -112,8 +114,9 @@ func (n *Node) mayCall(ctx context.Context, q *question) error {
 	return nil
 }
 
-// again goes on after a failed attempt, until one succeeds, no further one would help, or ctx ends.
-func (n *Node) again(ctx context.Context, q *question, pid core.PID, err error) (grain.Reply, error) {
+// again goes on after a failed attempt, until one succeeds, no further one would help, or ctx ends. The
+// view is that from before the attempt: if another one came meanwhile, nothing is to be waited for.
+func (n *Node) again(ctx context.Context, q *question, view *installed, pid core.PID, err error) (grain.Reply, error) {
 	began := n.clock.Now()
 	_, limited := ctx.Deadline()
 	for attempt := 0; ; attempt++ {
@@ -133,12 +136,13 @@ func (n *Node) again(ctx context.Context, q *question, pid core.PID, err error) 
 		if f := n.observer.Retried; f != nil {
 			f(q.To, attempt+1, err)
 		}
-		if over := n.pause(ctx, q.To, v.wait, err); over != nil {
+		if over := n.pause(ctx, q.To, view, v.wait, err); over != nil {
 			return grain.Reply{}, core.WithDelivery(fmt.Errorf("cluster: call %s of %s: %w after %d tries, the last: %w", q.Method, q.To, over, attempt+1, err), core.DeliveryOf(err))
 		}
 		if !n.open.Load() || n.base.Err() != nil {
 			return grain.Reply{}, core.WithDelivery(fmt.Errorf("cluster: call %s of %s: the node has stopped: %w; the last try: %w", q.Method, q.To, core.ErrStopped, err), core.DeliveryOf(err))
 		}
+		view = n.views.current.Load()
 		var reply grain.Reply
 		if reply, pid, err = n.attempt(ctx, q); err == nil {
 			return reply, nil
@@ -168,7 +172,7 @@ func failed(q *question, err error) error {
 
 // pause waits before the next attempt: for the time that the rule gives, or until what stands in the
 // way has gone: the end of an activation here, or another view.
-func (n *Node) pause(ctx context.Context, id core.Identity, wait time.Duration, err error) error {
+func (n *Node) pause(ctx context.Context, id core.Identity, at *installed, wait time.Duration, err error) error {
 	end := n.acts.end(id)
 	if end != nil {
 		wait = max(wait, time.Second) // its end is told, there is nothing to poll for
@@ -178,7 +182,7 @@ func (n *Node) pause(ctx context.Context, id core.Identity, wait time.Duration, 
 	}
 	var view <-chan struct{}
 	if errors.Is(err, core.ErrNoMember) || errors.Is(err, core.ErrNotOwner) || errors.Is(err, core.ErrUnreachable) {
-		view = n.views.current.Load().next
+		view = at.next
 	}
 	timer := make(chan struct{})
 	stop := n.clock.AfterFunc(wait, func() { close(timer) })
