@@ -56,6 +56,31 @@ type Effect struct {
 	Retired []core.MemberID
 	// Reason is why a report was held or the node evicted, for people.
 	Reason string
+
+	// What follows is filled by a Reducer; lists ascend.
+
+	// Hash is Proto.Actor's hash of the members of the view, with Installed. Within Granary
+	// View.Hash counts.
+	Hash uint64
+	// Banned lists all bans in force, with Installed.
+	Banned []core.MemberID
+	// Blocked lists members whose traffic is to be refused from now on: banned or retired. Each is
+	// told once, and again only after Unblocked.
+	Blocked []core.MemberID
+	// Unblocked lists members whose traffic is to be let in again: their ban has ended.
+	Unblocked []core.MemberID
+	// Accused lists members that an eviction is to be proposed for, as they are refused and an
+	// ordered view still lists them; and this member, once another has banned it.
+	Accused []core.MemberID
+	// Absolved lists those of the accused that are so no more.
+	Absolved []core.MemberID
+	// Missing lists members that the provider reports no more and the grace keeps in the view.
+	Missing []core.MemberID
+	// Returned lists those of the missing that were reported again in time.
+	Returned []core.MemberID
+	// Rejected tells of rows that nobody can reach, once each: left out of an unordered view, and
+	// installed as they are in an ordered one.
+	Rejected []Rejected
 }
 
 // Step takes one report of the provider. After Evicted every report is Ignored.

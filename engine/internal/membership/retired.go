@@ -27,7 +27,7 @@ func (r *retired) note(self core.MemberID, old, view *core.View) []core.MemberID
 // Members of the view before count too: whoever took over the address of one that is gone replaces
 // it, also when the provider later repeats the old row.
 func (r *retired) find(self core.MemberID, old *core.View, members []core.Member) []core.MemberID {
-	newest := make(map[string]core.Member, len(members))
+	newest, listed := make(map[string]core.Member, len(members)), make(map[core.MemberID]bool, len(members))
 	known := func(id core.MemberID) bool {
 		if old == nil {
 			return false
@@ -36,6 +36,7 @@ func (r *retired) find(self core.MemberID, old *core.View, members []core.Member
 		return ok
 	}
 	for _, m := range members {
+		listed[m.ID] = true
 		if best, taken := newest[m.Address]; !taken || newer(self, m, best, known) {
 			newest[m.Address] = m
 		}
@@ -43,7 +44,7 @@ func (r *retired) find(self core.MemberID, old *core.View, members []core.Member
 	all := slices.Clone(members)
 	if old != nil {
 		for m := range old.All() {
-			if _, stays := indexOf(members, m.ID); stays {
+			if listed[m.ID] {
 				continue
 			}
 			all = append(all, m)
@@ -63,11 +64,6 @@ func (r *retired) find(self core.MemberID, old *core.View, members []core.Member
 	}
 	slices.Sort(out)
 	return out
-}
-
-func indexOf(members []core.Member, id core.MemberID) (int, bool) {
-	i := slices.IndexFunc(members, func(m core.Member) bool { return m.ID == id })
-	return i, i >= 0
 }
 
 // newer reports whether a came to its address after b: this node itself before all others, then by
