@@ -1119,7 +1119,9 @@ type ClusterTopology struct {
 	// Members that left since the one before.
 	Left []*Member `protobuf:"bytes,4,rep,name=left,proto3" json:"left,omitempty"`
 	// IDs of blocked members. Left empty by whoever sends.
-	Blocked       []string `protobuf:"bytes,5,rep,name=blocked,proto3" json:"blocked,omitempty"`
+	Blocked []string `protobuf:"bytes,5,rep,name=blocked,proto3" json:"blocked,omitempty"`
+	// Own: the view that the member has installed.
+	View          *granarypb.ViewStamp `protobuf:"bytes,100,opt,name=view,proto3" json:"view,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1185,6 +1187,13 @@ func (x *ClusterTopology) GetLeft() []*Member {
 func (x *ClusterTopology) GetBlocked() []string {
 	if x != nil {
 		return x.Blocked
+	}
+	return nil
+}
+
+func (x *ClusterTopology) GetView() *granarypb.ViewStamp {
+	if x != nil {
+		return x.View
 	}
 	return nil
 }
@@ -1602,13 +1611,14 @@ const file_granary_cluster_proto_rawDesc = "" +
 	"\x06joined\x18e \x01(\x04R\x06joined\x12\x16\n" +
 	"\x06weight\x18f \x01(\rR\x06weight\x12!\n" +
 	"\fprotocol_min\x18g \x01(\rR\vprotocolMin\x12!\n" +
-	"\fprotocol_max\x18h \x01(\rR\vprotocolMax\"\xc9\x01\n" +
+	"\fprotocol_max\x18h \x01(\rR\vprotocolMax\"\xf1\x01\n" +
 	"\x0fClusterTopology\x12#\n" +
 	"\rtopology_hash\x18\x01 \x01(\x04R\ftopologyHash\x12)\n" +
 	"\amembers\x18\x02 \x03(\v2\x0f.cluster.MemberR\amembers\x12'\n" +
 	"\x06joined\x18\x03 \x03(\v2\x0f.cluster.MemberR\x06joined\x12#\n" +
 	"\x04left\x18\x04 \x03(\v2\x0f.cluster.MemberR\x04left\x12\x18\n" +
-	"\ablocked\x18\x05 \x03(\tR\ablocked\"|\n" +
+	"\ablocked\x18\x05 \x03(\tR\ablocked\x12&\n" +
+	"\x04view\x18d \x01(\v2\x12.granary.ViewStampR\x04view\"|\n" +
 	"\x1bClusterTopologyNotification\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12#\n" +
 	"\rtopology_hash\x18\x02 \x01(\rR\ftopologyHash\x12\x1b\n" +
@@ -1690,15 +1700,16 @@ var file_granary_cluster_proto_depIdxs = []int32{
 	15, // 20: cluster.ClusterTopology.members:type_name -> cluster.Member
 	15, // 21: cluster.ClusterTopology.joined:type_name -> cluster.Member
 	15, // 22: cluster.ClusterTopology.left:type_name -> cluster.Member
-	19, // 23: cluster.MemberHeartbeat.actor_statistics:type_name -> cluster.ActorStatistics
-	23, // 24: cluster.ActorStatistics.actor_count:type_name -> cluster.ActorStatistics.ActorCountEntry
-	15, // 25: cluster.IdentityHandoverRequest.Topology.members:type_name -> cluster.Member
-	22, // 26: cluster.PackedActivations.Kind.activations:type_name -> cluster.PackedActivations.Activation
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	25, // 23: cluster.ClusterTopology.view:type_name -> granary.ViewStamp
+	19, // 24: cluster.MemberHeartbeat.actor_statistics:type_name -> cluster.ActorStatistics
+	23, // 25: cluster.ActorStatistics.actor_count:type_name -> cluster.ActorStatistics.ActorCountEntry
+	15, // 26: cluster.IdentityHandoverRequest.Topology.members:type_name -> cluster.Member
+	22, // 27: cluster.PackedActivations.Kind.activations:type_name -> cluster.PackedActivations.Activation
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_granary_cluster_proto_init() }

@@ -9,6 +9,7 @@
 package clusterpb
 
 import (
+	granarypb "github.com/granary-go/granary/protos/granarypb"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	anypb "google.golang.org/protobuf/types/known/anypb"
@@ -30,7 +31,15 @@ type GossipRequest struct {
 	// ID of the member that the request is sent to, as Proto.Actor nodes do.
 	FromMemberId string `protobuf:"bytes,2,opt,name=from_member_id,json=fromMemberId,proto3" json:"from_member_id,omitempty"`
 	// What the sender knows and the receiver may not. Must be set, also when there is nothing to say.
-	State         *GossipState `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	State *GossipState `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// Own: number of the exchange, from 1, growing at the sender.
+	Exchange uint64 `protobuf:"varint,100,opt,name=exchange,proto3" json:"exchange,omitempty"`
+	// Own: what the receiver may believe that the sender holds, corrected.
+	Lines []*granarypb.GossipLine `protobuf:"bytes,101,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Own: last exchange with the receiver whose response the sender has merged.
+	Answered uint64 `protobuf:"varint,102,opt,name=answered,proto3" json:"answered,omitempty"`
+	// Own: highest sequence number of the receiver's entry that the sender holds.
+	Known         uint64 `protobuf:"varint,103,opt,name=known,proto3" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -79,11 +88,43 @@ func (x *GossipRequest) GetState() *GossipState {
 	return nil
 }
 
+func (x *GossipRequest) GetExchange() uint64 {
+	if x != nil {
+		return x.Exchange
+	}
+	return 0
+}
+
+func (x *GossipRequest) GetLines() []*granarypb.GossipLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *GossipRequest) GetAnswered() uint64 {
+	if x != nil {
+		return x.Answered
+	}
+	return 0
+}
+
+func (x *GossipRequest) GetKnown() uint64 {
+	if x != nil {
+		return x.Known
+	}
+	return 0
+}
+
 // GossipResponse answers GossipRequest.
 type GossipResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What the answering member knows; Proto.Actor nodes leave it empty.
-	State         *GossipState `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	State *GossipState `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// Own: number of the exchange.
+	Exchange uint64 `protobuf:"varint,100,opt,name=exchange,proto3" json:"exchange,omitempty"`
+	// Own: what the receiver may believe that the sender holds, corrected.
+	Lines         []*granarypb.GossipLine `protobuf:"bytes,101,rep,name=lines,proto3" json:"lines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,6 +162,20 @@ func (*GossipResponse) Descriptor() ([]byte, []int) {
 func (x *GossipResponse) GetState() *GossipState {
 	if x != nil {
 		return x.State
+	}
+	return nil
+}
+
+func (x *GossipResponse) GetExchange() uint64 {
+	if x != nil {
+		return x.Exchange
+	}
+	return 0
+}
+
+func (x *GossipResponse) GetLines() []*granarypb.GossipLine {
+	if x != nil {
+		return x.Lines
 	}
 	return nil
 }
@@ -175,7 +230,11 @@ func (x *GossipState) GetMembers() map[string]*GossipMemberState {
 type GossipMemberState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Values by key.
-	Values        map[string]*GossipKeyValue `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Values map[string]*GossipKeyValue `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Own: sequence number up to which the receiver is taken to know the owner's writes.
+	Base uint64 `protobuf:"varint,100,opt,name=base,proto3" json:"base,omitempty"`
+	// Own: the sender is not the owner.
+	Relayed       bool `protobuf:"varint,101,opt,name=relayed,proto3" json:"relayed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -215,6 +274,20 @@ func (x *GossipMemberState) GetValues() map[string]*GossipKeyValue {
 		return x.Values
 	}
 	return nil
+}
+
+func (x *GossipMemberState) GetBase() uint64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
+}
+
+func (x *GossipMemberState) GetRelayed() bool {
+	if x != nil {
+		return x.Relayed
+	}
+	return false
 }
 
 // GossipKeyValue is one value with its place in the order of its owner's writes.
@@ -331,19 +404,27 @@ var File_granary_gossip_proto protoreflect.FileDescriptor
 
 const file_granary_gossip_proto_rawDesc = "" +
 	"\n" +
-	"\x14granary/gossip.proto\x12\acluster\x1a\x19google/protobuf/any.proto\"a\n" +
+	"\x14granary/gossip.proto\x12\acluster\x1a\x19google/protobuf/any.proto\x1a\x14granary/values.proto\"\xda\x01\n" +
 	"\rGossipRequest\x12$\n" +
 	"\x0efrom_member_id\x18\x02 \x01(\tR\ffromMemberId\x12*\n" +
-	"\x05state\x18\x01 \x01(\v2\x14.cluster.GossipStateR\x05state\"<\n" +
+	"\x05state\x18\x01 \x01(\v2\x14.cluster.GossipStateR\x05state\x12\x1a\n" +
+	"\bexchange\x18d \x01(\x04R\bexchange\x12)\n" +
+	"\x05lines\x18e \x03(\v2\x13.granary.GossipLineR\x05lines\x12\x1a\n" +
+	"\banswered\x18f \x01(\x04R\banswered\x12\x14\n" +
+	"\x05known\x18g \x01(\x04R\x05known\"\x83\x01\n" +
 	"\x0eGossipResponse\x12*\n" +
-	"\x05state\x18\x01 \x01(\v2\x14.cluster.GossipStateR\x05state\"\xa2\x01\n" +
+	"\x05state\x18\x01 \x01(\v2\x14.cluster.GossipStateR\x05state\x12\x1a\n" +
+	"\bexchange\x18d \x01(\x04R\bexchange\x12)\n" +
+	"\x05lines\x18e \x03(\v2\x13.granary.GossipLineR\x05lines\"\xa2\x01\n" +
 	"\vGossipState\x12;\n" +
 	"\amembers\x18\x01 \x03(\v2!.cluster.GossipState.MembersEntryR\amembers\x1aV\n" +
 	"\fMembersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
-	"\x05value\x18\x02 \x01(\v2\x1a.cluster.GossipMemberStateR\x05value:\x028\x01\"\xa7\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x1a.cluster.GossipMemberStateR\x05value:\x028\x01\"\xd5\x01\n" +
 	"\x11GossipMemberState\x12>\n" +
-	"\x06values\x18\x01 \x03(\v2&.cluster.GossipMemberState.ValuesEntryR\x06values\x1aR\n" +
+	"\x06values\x18\x01 \x03(\v2&.cluster.GossipMemberState.ValuesEntryR\x06values\x12\x12\n" +
+	"\x04base\x18d \x01(\x04R\x04base\x12\x18\n" +
+	"\arelayed\x18e \x01(\bR\arelayed\x1aR\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\v2\x17.cluster.GossipKeyValueR\x05value:\x028\x01\"\xb0\x01\n" +
@@ -372,32 +453,35 @@ func file_granary_gossip_proto_rawDescGZIP() []byte {
 
 var file_granary_gossip_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_granary_gossip_proto_goTypes = []any{
-	(*GossipRequest)(nil),     // 0: cluster.GossipRequest
-	(*GossipResponse)(nil),    // 1: cluster.GossipResponse
-	(*GossipState)(nil),       // 2: cluster.GossipState
-	(*GossipMemberState)(nil), // 3: cluster.GossipMemberState
-	(*GossipKeyValue)(nil),    // 4: cluster.GossipKeyValue
-	(*GossipMap)(nil),         // 5: cluster.GossipMap
-	nil,                       // 6: cluster.GossipState.MembersEntry
-	nil,                       // 7: cluster.GossipMemberState.ValuesEntry
-	nil,                       // 8: cluster.GossipMap.ItemsEntry
-	(*anypb.Any)(nil),         // 9: google.protobuf.Any
+	(*GossipRequest)(nil),        // 0: cluster.GossipRequest
+	(*GossipResponse)(nil),       // 1: cluster.GossipResponse
+	(*GossipState)(nil),          // 2: cluster.GossipState
+	(*GossipMemberState)(nil),    // 3: cluster.GossipMemberState
+	(*GossipKeyValue)(nil),       // 4: cluster.GossipKeyValue
+	(*GossipMap)(nil),            // 5: cluster.GossipMap
+	nil,                          // 6: cluster.GossipState.MembersEntry
+	nil,                          // 7: cluster.GossipMemberState.ValuesEntry
+	nil,                          // 8: cluster.GossipMap.ItemsEntry
+	(*granarypb.GossipLine)(nil), // 9: granary.GossipLine
+	(*anypb.Any)(nil),            // 10: google.protobuf.Any
 }
 var file_granary_gossip_proto_depIdxs = []int32{
-	2, // 0: cluster.GossipRequest.state:type_name -> cluster.GossipState
-	2, // 1: cluster.GossipResponse.state:type_name -> cluster.GossipState
-	6, // 2: cluster.GossipState.members:type_name -> cluster.GossipState.MembersEntry
-	7, // 3: cluster.GossipMemberState.values:type_name -> cluster.GossipMemberState.ValuesEntry
-	9, // 4: cluster.GossipKeyValue.value:type_name -> google.protobuf.Any
-	8, // 5: cluster.GossipMap.items:type_name -> cluster.GossipMap.ItemsEntry
-	3, // 6: cluster.GossipState.MembersEntry.value:type_name -> cluster.GossipMemberState
-	4, // 7: cluster.GossipMemberState.ValuesEntry.value:type_name -> cluster.GossipKeyValue
-	9, // 8: cluster.GossipMap.ItemsEntry.value:type_name -> google.protobuf.Any
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	2,  // 0: cluster.GossipRequest.state:type_name -> cluster.GossipState
+	9,  // 1: cluster.GossipRequest.lines:type_name -> granary.GossipLine
+	2,  // 2: cluster.GossipResponse.state:type_name -> cluster.GossipState
+	9,  // 3: cluster.GossipResponse.lines:type_name -> granary.GossipLine
+	6,  // 4: cluster.GossipState.members:type_name -> cluster.GossipState.MembersEntry
+	7,  // 5: cluster.GossipMemberState.values:type_name -> cluster.GossipMemberState.ValuesEntry
+	10, // 6: cluster.GossipKeyValue.value:type_name -> google.protobuf.Any
+	8,  // 7: cluster.GossipMap.items:type_name -> cluster.GossipMap.ItemsEntry
+	3,  // 8: cluster.GossipState.MembersEntry.value:type_name -> cluster.GossipMemberState
+	4,  // 9: cluster.GossipMemberState.ValuesEntry.value:type_name -> cluster.GossipKeyValue
+	10, // 10: cluster.GossipMap.ItemsEntry.value:type_name -> google.protobuf.Any
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_granary_gossip_proto_init() }

@@ -446,6 +446,162 @@ func (x *Refusal) GetText() string {
 	return ""
 }
 
+// GossipLine says how much of a member's gossip somebody holds.
+type GossipLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the member that wrote it.
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Sequence number up to which all of it is held.
+	Version       uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GossipLine) Reset() {
+	*x = GossipLine{}
+	mi := &file_granary_values_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GossipLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GossipLine) ProtoMessage() {}
+
+func (x *GossipLine) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_values_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GossipLine.ProtoReflect.Descriptor instead.
+func (*GossipLine) Descriptor() ([]byte, []int) {
+	return file_granary_values_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GossipLine) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *GossipLine) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// BlockedMembers is the value of the gossip key "blocked": the bans that the owner itself has made.
+type BlockedMembers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 128.
+	Members       []*BlockedMember `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockedMembers) Reset() {
+	*x = BlockedMembers{}
+	mi := &file_granary_values_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockedMembers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockedMembers) ProtoMessage() {}
+
+func (x *BlockedMembers) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_values_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockedMembers.ProtoReflect.Descriptor instead.
+func (*BlockedMembers) Descriptor() ([]byte, []int) {
+	return file_granary_values_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BlockedMembers) GetMembers() []*BlockedMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// BlockedMember is one ban.
+type BlockedMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Member ID.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Milliseconds that the ban is still to last.
+	RemainingMillis int64 `protobuf:"varint,2,opt,name=remaining_millis,json=remainingMillis,proto3" json:"remaining_millis,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *BlockedMember) Reset() {
+	*x = BlockedMember{}
+	mi := &file_granary_values_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockedMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockedMember) ProtoMessage() {}
+
+func (x *BlockedMember) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_values_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockedMember.ProtoReflect.Descriptor instead.
+func (*BlockedMember) Descriptor() ([]byte, []int) {
+	return file_granary_values_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *BlockedMember) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *BlockedMember) GetRemainingMillis() int64 {
+	if x != nil {
+		return x.RemainingMillis
+	}
+	return 0
+}
+
 var File_granary_values_proto protoreflect.FileDescriptor
 
 const file_granary_values_proto_rawDesc = "" +
@@ -464,7 +620,16 @@ const file_granary_values_proto_rawDesc = "" +
 	"\x05token\x18\x02 \x01(\v2\x0e.granary.TokenR\x05token\"G\n" +
 	"\aRefusal\x12(\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x14.granary.RefusalCodeR\x04code\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text*y\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"<\n" +
+	"\n" +
+	"GossipLine\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"B\n" +
+	"\x0eBlockedMembers\x120\n" +
+	"\amembers\x18\x01 \x03(\v2\x16.granary.BlockedMemberR\amembers\"J\n" +
+	"\rBlockedMember\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
+	"\x10remaining_millis\x18\x02 \x01(\x03R\x0fremainingMillis*y\n" +
 	"\fMemberStatus\x12\x1d\n" +
 	"\x19MEMBER_STATUS_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15MEMBER_STATUS_JOINING\x10\x01\x12\x14\n" +
@@ -499,26 +664,30 @@ func file_granary_values_proto_rawDescGZIP() []byte {
 }
 
 var file_granary_values_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_granary_values_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_granary_values_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_granary_values_proto_goTypes = []any{
-	(MemberStatus)(0),   // 0: granary.MemberStatus
-	(Delivery)(0),       // 1: granary.Delivery
-	(RefusalCode)(0),    // 2: granary.RefusalCode
-	(*ViewStamp)(nil),   // 3: granary.ViewStamp
-	(*Token)(nil),       // 4: granary.Token
-	(*Placement)(nil),   // 5: granary.Placement
-	(*Refusal)(nil),     // 6: granary.Refusal
-	(*actorpb.PID)(nil), // 7: actor.PID
+	(MemberStatus)(0),      // 0: granary.MemberStatus
+	(Delivery)(0),          // 1: granary.Delivery
+	(RefusalCode)(0),       // 2: granary.RefusalCode
+	(*ViewStamp)(nil),      // 3: granary.ViewStamp
+	(*Token)(nil),          // 4: granary.Token
+	(*Placement)(nil),      // 5: granary.Placement
+	(*Refusal)(nil),        // 6: granary.Refusal
+	(*GossipLine)(nil),     // 7: granary.GossipLine
+	(*BlockedMembers)(nil), // 8: granary.BlockedMembers
+	(*BlockedMember)(nil),  // 9: granary.BlockedMember
+	(*actorpb.PID)(nil),    // 10: actor.PID
 }
 var file_granary_values_proto_depIdxs = []int32{
-	7, // 0: granary.Placement.pid:type_name -> actor.PID
-	4, // 1: granary.Placement.token:type_name -> granary.Token
-	2, // 2: granary.Refusal.code:type_name -> granary.RefusalCode
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	10, // 0: granary.Placement.pid:type_name -> actor.PID
+	4,  // 1: granary.Placement.token:type_name -> granary.Token
+	2,  // 2: granary.Refusal.code:type_name -> granary.RefusalCode
+	9,  // 3: granary.BlockedMembers.members:type_name -> granary.BlockedMember
+	4,  // [4:4] is the sub-list for method output_type
+	4,  // [4:4] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_granary_values_proto_init() }
@@ -532,7 +701,7 @@ func file_granary_values_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_values_proto_rawDesc), len(file_granary_values_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   4,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
