@@ -2,6 +2,7 @@ package kit
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"slices"
@@ -142,17 +143,34 @@ func serveMember(s Subject, cfg MemberConfig) (map[string]command, error) {
 	}, nil
 }
 
-// FreePorts returns n loopback ports that were free a moment ago: membership protocols need to know
-// each other's port before they start.
+// FreePorts returns n loopback ports that were free a moment ago, for TCP and UDP: membership
+// protocols need to know each other's port before they start. They are drawn below the range from
+// which kernels take ports by themselves, so that no connection gets one of them meanwhile.
 func FreePorts(n int) ([]int, error) {
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+	const least, count, tries = 20_000, 10_000, 1_000
+	var ports []int
+	for range tries {
+		if len(ports) == n {
+			return ports, nil
 		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+		port := least + rand.IntN(count)
+		if !slices.Contains(ports, port) && portIsFree(port) {
+			ports = append(ports, port)
+		}
 	}
-	return ports, nil
+	return nil, fmt.Errorf("find %d free ports from %d to %d: found %d", n, least, least+count-1, len(ports))
+}
+
+func portIsFree(port int) bool {
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return false
+	}
+	defer l.Close()
+	c, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return false
+	}
+	return c.Close() == nil
 }
