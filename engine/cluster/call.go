@@ -201,6 +201,7 @@ func (n *Node) pause(ctx context.Context, id core.Identity, at *installed, wait 
 // forget drops what is known of where id lives, as far as it is pid.
 func (n *Node) forget(id core.Identity, pid core.PID) {
 	n.cache.Drop(id, pid)
+	defer n.caught("the lookup's Forget")
 	n.parts.Lookup.Forget(id, pid)
 }
 
@@ -268,7 +269,7 @@ func (n *Node) askAnyHost(ctx context.Context, q *question) (grain.Reply, core.P
 // resolve asks the lookup, and remembers its answer.
 func (n *Node) resolve(ctx context.Context, id core.Identity) (pidcache.Entry, error) {
 	began := n.began()
-	place, err := n.parts.Lookup.Resolve(ctx, id)
+	place, err := n.place(ctx, id)
 	if f := n.observer.Resolved; f != nil {
 		f(id, "owner", n.clock.Now().Sub(began), err)
 	}
@@ -279,6 +280,15 @@ func (n *Node) resolve(ctx context.Context, id core.Identity) (pidcache.Entry, e
 		return pidcache.Entry{}, err
 	}
 	return n.remember(id, place), nil
+}
+
+// place asks the lookup.
+func (n *Node) place(ctx context.Context, id core.Identity) (place core.Placement, err error) {
+	err = n.protect("the lookup's Resolve", func() (err error) {
+		place, err = n.parts.Lookup.Resolve(ctx, id)
+		return err
+	})
+	return place, err
 }
 
 func (n *Node) began() time.Time {

@@ -599,6 +599,12 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // TestFailedCallsAreQuiet makes many calls that fail after many attempts: the error tells the cause, the
 // log has no line an attempt, and no goroutine is left.
 func TestFailedCallsAreQuiet(t *testing.T) {

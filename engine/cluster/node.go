@@ -57,6 +57,7 @@ type Node struct {
 	resolving  atomic.Int64 // lookups for clients under way
 	notices    notices
 	handlers   sync.Map // of services: *process by name
+	seen       seats
 	views      views
 	links      links
 	self       atomic.Pointer[core.Member]
@@ -92,9 +93,10 @@ func New(cfg Config, parts Components) (*Node, error) {
 	n.released, _ = parts.Lookup.(core.ReleaseListener)
 	// A lookup that keeps a directory is told itself; its callers learn at their next call.
 	n.tellsEnds = n.router != nil || n.released == nil
-	n.clock, n.observer = cfg.Seams.Clock, parts.Telemetry.Observer
+	n.clock = cfg.Seams.Clock
 	n.made = n.clock.Now()
 	n.log = cfg.Logger.With("member", string(n.id))
+	n.observer = n.protected(parts.Telemetry.Observer)
 	if n.seed = cfg.Seams.Seed; n.seed == 0 {
 		n.seed = rand.Uint64()
 	}

@@ -19,6 +19,9 @@ import (
 // defaultProcessTimeout bounds a request to a process of another member whose ctx has no deadline.
 const defaultProcessTimeout = 5 * time.Second
 
+// maxProcessTimeout bounds how long a request of another member may keep a handler, whatever it says.
+const maxProcessTimeout = time.Minute
+
 // maxHandling is how many requests one process handles at a time; more are refused as overloaded.
 const maxHandling = 4096
 
@@ -117,7 +120,7 @@ func (p *process) Send(_ core.PID, e actor.Envelope) error {
 }
 
 func (p *process) answer(from core.Member, w *wireEnvelope, e actor.Envelope) {
-	timeout := w.remaining
+	timeout := min(w.remaining, maxProcessTimeout)
 	if timeout <= 0 {
 		timeout = defaultProcessTimeout
 	}

@@ -133,7 +133,7 @@ func (n *Node) start(ctx context.Context) error {
 			return fmt.Errorf("cluster: start: %s: %w", s.name, err)
 		}
 		n.cfg.Seams.Step("start." + s.name)
-		if err := s.do(ctx); err != nil {
+		if err := n.protect("start", func() error { return s.do(ctx) }); err != nil {
 			return fmt.Errorf("cluster: start: %s: %w", s.name, err)
 		}
 	}

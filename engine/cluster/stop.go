@@ -13,9 +13,9 @@ import (
 
 // Stop takes the node out of the cluster and ends everything it has started. Before that it hands
 // over gracefully: peers learn that it leaves, activations finish their queues and save, and only then
-// its row and its links go. It takes at most Config.StopTimeout, or until ctx ends: what is not done
-// by then is done hard. The errors of all steps are joined; each step is done whatever became of those
-// before.
+// its row and its links go. It takes at most Config.StopTimeout; what is not done by then is done hard,
+// and so is, within half a second, what is not done when ctx ends. The errors of all steps are joined;
+// each step is done whatever became of those before.
 //
 // Stop may be called at any time, before and during Start too, and again: every call returns when the
 // node has stopped, with the same error, or when its ctx ends.
@@ -47,20 +47,21 @@ func (n *Node) Stop(ctx context.Context) error {
 // finish undoes what Start did, in the order of a stop.
 func (n *Node) finish(ctx context.Context) error {
 	defer n.cancel(core.ErrStopped)
-	ctx, cancel := n.withTimeout(ctx, n.cfg.StopTimeout)
-	defer cancel()
-	end := n.clock.Now().Add(n.cfg.StopTimeout)
 	n.life.mu.Lock()
 	undo := slices.Clone(n.life.undo)
 	n.life.mu.Unlock()
 	slices.SortStableFunc(undo, func(a, b step) int { return b.order - a.order })
+	total := n.newAllowance(ctx, undo)
 	var errs []error
 	for _, s := range undo {
 		n.cfg.Seams.Step("stop." + s.name)
-		limit := min(n.cfg.StopTimeout*time.Duration(s.share)/100, end.Sub(n.clock.Now()))
-		if err := n.undo(ctx, s, limit); err != nil {
+		if s.order == stopGoroutines {
+			n.cancel(core.ErrStopped) // there is nobody left to answer: handlers that wait for their contexts may end
+		}
+		if err := n.undo(total, s); err != nil {
 			errs = append(errs, fmt.Errorf("cluster: stop: %s: %w", s.name, err))
 		}
+		total.shares -= s.share
 	}
 	n.life.mu.Lock()
 	defer n.life.mu.Unlock()
@@ -72,21 +73,25 @@ func (n *Node) finish(ctx context.Context) error {
 
 // undo does one step. A part that does not heed its ctx is left behind, so that it cannot stop the
 // steps after it.
-func (n *Node) undo(ctx context.Context, s step, limit time.Duration) error {
-	limited, cancel := n.withTimeout(ctx, limit)
+func (n *Node) undo(total *allowance, s step) error {
+	limit := total.limit(s)
+	end := n.clock.Now().Add(limit)
+	limited, cancel := n.withTimeout(total.ctx, limit-min(stopGrace, limit/5))
 	defer cancel()
 	if s.order == stopGoroutines {
 		return s.do(limited) // it waits for the goroutines below too
 	}
 	done := make(chan error, 1)
-	n.group.Go("stop "+s.name, func() { done <- s.do(limited) })
+	n.group.Go("stop "+s.name, func() {
+		done <- n.protect("stop of "+s.name, func() error { return s.do(limited) })
+	})
 	select {
 	case err := <-done:
 		return err
 	case <-limited.Done():
 	}
 	late := make(chan struct{})
-	stop := n.clock.AfterFunc(stopGrace, func() { close(late) })
+	stop := n.clock.AfterFunc(min(end.Sub(n.clock.Now()), total.limit(s)), func() { close(late) })
 	defer stop()
 	select {
 	case err := <-done:
@@ -96,7 +101,8 @@ func (n *Node) undo(ctx context.Context, s step, limit time.Duration) error {
 	}
 }
 
-// stopGrace is what a step may take after the end of its ctx, to end in order.
+// stopGrace is the part of a step's time that is left after the end of its ctx, to end in order; a
+// fifth of it at most.
 const stopGrace = 200 * time.Millisecond
 
 // die stops the node by itself: it was evicted, or a part cannot go on. Fenced activations end
@@ -119,68 +125,6 @@ func (n *Node) die(cause error, fence bool) {
 	n.after.Go("stop", func() {
 		_ = n.Stop(context.WithoutCancel(n.base)) // Run and the next Stop return the error
 	})
-}
-
-// leaveGracefully is the part of a stop that others see: peers learn that this member leaves, then
-// what runs here ends in order.
-func (n *Node) leaveGracefully(ctx context.Context) error {
-	if n.fenced.Load() {
-		return nil
-	}
-	return errors.Join(n.announceLeaving(ctx), n.drainAll(ctx))
-}
-
-// announceLeaving stores the status Leaving and waits until every Up member has seen it, so that
-// nobody places anything here any more.
-func (n *Node) announceLeaving(ctx context.Context) error {
-	n.cfg.Seams.Step("stop.announce")
-	tell, cancel := n.withTimeout(ctx, n.cfg.StopTimeout/10)
-	err := n.setStatus(tell, core.Leaving)
-	cancel()
-	if err != nil {
-		return fmt.Errorf("status leaving: %w", err)
-	}
-	n.cfg.Seams.Step("stop.seen")
-	seen, cancel := n.withTimeout(ctx, min(n.cfg.StopTimeout/5, 2*time.Second))
-	defer cancel()
-	left := func(v *core.View) bool { return leaves(v, n.id) }
-	if err := n.await(seen, left); err != nil {
-		return fmt.Errorf("this member's own view does not show that it leaves: %w", err)
-	}
-	var wg sync.WaitGroup
-	for m := range n.View().All() {
-		if m.ID == n.id || m.Status != core.Up {
-			continue
-		}
-		wg.Add(1)
-		n.group.Go("leaving", func() {
-			defer wg.Done()
-			// A peer that does not answer in time has a view of its own making; the calls that it
-			// still sends here are refused as not delivered.
-			_, _ = n.request(seen, m, processView, &wireEnvelope{typ: typeProcess, message: core.Message{Type: messageSeen, Data: []byte(n.id)}})
-		})
-	}
-	wg.Wait()
-	return nil
-}
-
-// messageSeen asks whether the installed view shows that the member named in it leaves.
-const messageSeen = "granary.LeavingSeen"
-
-// handleSeen answers once this node's view shows that a member leaves.
-func (n *Node) handleSeen(ctx context.Context, from core.Member, _ *stamp, m core.Message) (core.Message, error) {
-	if m.Type != messageSeen || core.MemberID(m.Data) != from.ID {
-		return core.Message{}, fmt.Errorf("cluster: %s takes questions of a member about itself: %w", processView, core.ErrInvalid)
-	}
-	n.refresh()
-	err := n.await(ctx, func(v *core.View) bool { return leaves(v, from.ID) })
-	return core.Message{Type: messageSeen}, err
-}
-
-// leaves reports whether v shows that nothing is placed on the member any more.
-func leaves(v *core.View, id core.MemberID) bool {
-	m, there := v.Member(id)
-	return !there || m.Status == core.Leaving
 }
 
 // A drain ends this many activations at a time, in so many batches side by side, so that their
@@ -245,7 +189,11 @@ func (n *Node) endActors(ctx context.Context) error {
 	if n.live() > 0 {
 		n.cancel(core.ErrStopped)
 	}
-	return n.sys.Stop(ctx)
+	err := n.sys.Stop(ctx)
+	if err != nil { // when what hangs has come back at last, its goroutine is not to be left
+		n.group.Go("actors that hang", func() { _ = n.sys.Stop(context.WithoutCancel(ctx)) })
+	}
+	return err
 }
 
 // closeNetwork lets the last answers out, says goodbye, and ends the links; whatever is left of the

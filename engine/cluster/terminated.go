@@ -29,7 +29,10 @@ type notices struct {
 func (n *Node) ended(a *activation) {
 	n.cache.Drop(a.id, a.place.PID)
 	if n.released != nil {
-		n.released.Released(a.Activation(), a.why)
+		func() {
+			defer n.caught("the lookup's Released")
+			n.released.Released(a.Activation(), a.why)
+		}()
 	}
 	if n.tellsEnds {
 		n.notices.add(n, a.Activation())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/membership"
 )
 
@@ -120,9 +121,7 @@ func (n *Node) install(t core.Topology) {
 		n.reroute(c.in)
 	}
 	for _, s := range n.parts.Services {
-		if r, ok := s.(interface{ Reshape(core.Topology) }); ok {
-			r.Reshape(t)
-		}
+		n.reshapeService(s, t)
 	}
 	if n.observer.Topology != nil {
 		n.observer.Topology(t)
@@ -131,11 +130,18 @@ func (n *Node) install(t core.Topology) {
 	n.log.LogAttrs(n.base, slog.LevelInfo, "cluster: view installed", slog.Uint64("epoch", t.View.Epoch()), slog.Int("members", t.View.Len()), slog.Int("joined", len(t.Joined)), slog.Int("left", len(t.Left)), slog.Int("changed", len(t.Changed)))
 }
 
+func (n *Node) reshapeService(s grain.Service, t core.Topology) {
+	if r, ok := s.(interface{ Reshape(core.Topology) }); ok {
+		defer n.caught("a service's Reshape")
+		r.Reshape(t)
+	}
+}
+
 func (n *Node) reshape(t core.Topology) error {
 	if n.lookupStopped.Load() {
 		return nil
 	}
-	err := n.parts.Lookup.Reshape(t)
+	err := n.protect("the lookup's Reshape", func() error { return n.parts.Lookup.Reshape(t) })
 	if n.lookupStopped.Load() { // meanwhile
 		return nil
 	}
@@ -229,6 +235,7 @@ func (n *Node) noticeStamp(s stamp) {
 // refresh has the provider report now, if it can.
 func (n *Node) refresh() {
 	if r, ok := n.parts.Provider.(core.Refresher); ok {
+		defer n.caught("the provider's Refresh")
 		r.Refresh()
 	}
 }
