@@ -39,7 +39,12 @@ type GossipRequest struct {
 	// Own: last exchange with the receiver whose response the sender has merged.
 	Answered uint64 `protobuf:"varint,102,opt,name=answered,proto3" json:"answered,omitempty"`
 	// Own: highest sequence number of the receiver's entry that the sender holds.
-	Known         uint64 `protobuf:"varint,103,opt,name=known,proto3" json:"known,omitempty"`
+	Known uint64 `protobuf:"varint,103,opt,name=known,proto3" json:"known,omitempty"`
+	// Own: hash over the IDs of the members that versions speaks of: the sender's view.
+	View uint64 `protobuf:"fixed64,104,opt,name=view,proto3" json:"view,omitempty"`
+	// Own: for each member of that view, ascending by ID, the sequence number up to which the sender
+	// holds all that the member wrote.
+	Versions      []uint64 `protobuf:"varint,105,rep,packed,name=versions,proto3" json:"versions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -116,6 +121,20 @@ func (x *GossipRequest) GetKnown() uint64 {
 	return 0
 }
 
+func (x *GossipRequest) GetView() uint64 {
+	if x != nil {
+		return x.View
+	}
+	return 0
+}
+
+func (x *GossipRequest) GetVersions() []uint64 {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
 // GossipResponse answers GossipRequest.
 type GossipResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -124,7 +143,9 @@ type GossipResponse struct {
 	// Own: number of the exchange.
 	Exchange uint64 `protobuf:"varint,100,opt,name=exchange,proto3" json:"exchange,omitempty"`
 	// Own: what the receiver may believe that the sender holds, corrected.
-	Lines         []*granarypb.GossipLine `protobuf:"bytes,101,rep,name=lines,proto3" json:"lines,omitempty"`
+	Lines []*granarypb.GossipLine `protobuf:"bytes,101,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Own: hash over the IDs of the members of the answering member's view.
+	View          uint64 `protobuf:"fixed64,104,opt,name=view,proto3" json:"view,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -178,6 +199,13 @@ func (x *GossipResponse) GetLines() []*granarypb.GossipLine {
 		return x.Lines
 	}
 	return nil
+}
+
+func (x *GossipResponse) GetView() uint64 {
+	if x != nil {
+		return x.View
+	}
+	return 0
 }
 
 // GossipState is what is known of each member.
@@ -404,18 +432,21 @@ var File_granary_gossip_proto protoreflect.FileDescriptor
 
 const file_granary_gossip_proto_rawDesc = "" +
 	"\n" +
-	"\x14granary/gossip.proto\x12\acluster\x1a\x19google/protobuf/any.proto\x1a\x14granary/values.proto\"\xda\x01\n" +
+	"\x14granary/gossip.proto\x12\acluster\x1a\x19google/protobuf/any.proto\x1a\x14granary/values.proto\"\x8a\x02\n" +
 	"\rGossipRequest\x12$\n" +
 	"\x0efrom_member_id\x18\x02 \x01(\tR\ffromMemberId\x12*\n" +
 	"\x05state\x18\x01 \x01(\v2\x14.cluster.GossipStateR\x05state\x12\x1a\n" +
 	"\bexchange\x18d \x01(\x04R\bexchange\x12)\n" +
 	"\x05lines\x18e \x03(\v2\x13.granary.GossipLineR\x05lines\x12\x1a\n" +
 	"\banswered\x18f \x01(\x04R\banswered\x12\x14\n" +
-	"\x05known\x18g \x01(\x04R\x05known\"\x83\x01\n" +
+	"\x05known\x18g \x01(\x04R\x05known\x12\x12\n" +
+	"\x04view\x18h \x01(\x06R\x04view\x12\x1a\n" +
+	"\bversions\x18i \x03(\x04R\bversions\"\x97\x01\n" +
 	"\x0eGossipResponse\x12*\n" +
 	"\x05state\x18\x01 \x01(\v2\x14.cluster.GossipStateR\x05state\x12\x1a\n" +
 	"\bexchange\x18d \x01(\x04R\bexchange\x12)\n" +
-	"\x05lines\x18e \x03(\v2\x13.granary.GossipLineR\x05lines\"\xa2\x01\n" +
+	"\x05lines\x18e \x03(\v2\x13.granary.GossipLineR\x05lines\x12\x12\n" +
+	"\x04view\x18h \x01(\x06R\x04view\"\xa2\x01\n" +
 	"\vGossipState\x12;\n" +
 	"\amembers\x18\x01 \x03(\v2!.cluster.GossipState.MembersEntryR\amembers\x1aV\n" +
 	"\fMembersEntry\x12\x10\n" +
