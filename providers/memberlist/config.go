@@ -52,16 +52,16 @@ type Preset uint8
 // The presets. The times are from the kill of one of three members until the others' views are
 // without it.
 const (
-	// LAN probes a member each second and suspects it for 4 s: 5 to 7 s. For machines of one data
-	// centre; a process may stand still for 4 s without being taken for dead.
+	// LAN probes a member each second and suspects it for 4 s: 5 to 8 s. For machines of one data
+	// centre; a process may stand still for 4.5 s without being taken for dead.
 	LAN Preset = iota
 
-	// Local probes a member each 0.3 s and suspects it for 1.2 s: 1.5 to 2.5 s. For processes of
-	// one machine, such as examples and tests; a process that stands still for more than a second is
-	// taken for dead until it answers again.
+	// Local probes a member each 0.2 s and suspects it for 3.2 s: 3.4 to 4 s. For processes of one
+	// machine, such as examples and tests; a process may stand still for 3 s without being taken for
+	// dead, which one of many on a busy machine does.
 	Local
 
-	// WAN probes a member each 5 s and suspects it for 30 s: 35 to 45 s. For members in different
+	// WAN probes a member each 5 s and suspects it for 30 s: 35 to 50 s. For members in different
 	// regions.
 	WAN
 )
@@ -202,11 +202,11 @@ func (s *settings) library() *lib.Config {
 	switch s.Preset {
 	case Local:
 		c.TCPTimeout = 2 * time.Second           // on one machine a stream that takes longer is lost
-		c.ProbeInterval = 300 * time.Millisecond // one round of three members takes 0.6 s
-		c.ProbeTimeout = 150 * time.Millisecond  // a busy machine delays an answer by some 10 ms
-		c.SuspicionMult = 4                      // 1.2 s to refute
-		c.SuspicionMaxTimeoutMult = 2            // 2.4 s if the others do not confirm it
-		c.AwarenessMaxMultiplier = 3             // a probe is never slower than 0.9 s
+		c.ProbeInterval = 200 * time.Millisecond // each of three members is probed within 0.6 s
+		c.ProbeTimeout = 100 * time.Millisecond  // then others are asked to try, and a stream is tried
+		c.SuspicionMult = 16                     // 3.2 s to refute: a process may stand still for 3 s
+		c.SuspicionMaxTimeoutMult = 1            // no longer, whether others confirm it or not
+		c.AwarenessMaxMultiplier = 4             // who hears nobody waits for an answer for up to 0.8 s
 		c.GossipInterval = 50 * time.Millisecond // news reaches everybody in 0.1 s
 		c.PushPullInterval = 5 * time.Second     // the whole state again, should packets have been lost
 		c.GossipToTheDeadTime = 10 * time.Second // for the dead to hear of it and refute

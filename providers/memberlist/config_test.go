@@ -97,35 +97,45 @@ func TestFieldsCount(t *testing.T) {
 		n := newNode(t, Config{Preset: Local, GossipKey: key}, someMember("keyed"))
 		shout(t, n.join(t.Context()))
 		for name, wrong := range map[string][]byte{"none": nil, "another": []byte("fedcba9876543210")} {
-			if err := tryJoin(t, Config{Preset: Local, GossipKey: wrong, Seeds: []string{n.Addr()}}, "key-"+name); !errors.Is(err, core.ErrUnreachable) {
+			if err := tryJoin(t, Config{Preset: Local, GossipKey: wrong, Seeds: []string{n.Addr()}}, "key-"+name, refused); !errors.Is(err, core.ErrUnreachable) {
 				t.Errorf("join with key %s: %v", name, err)
 			}
 		}
-		if err := tryJoin(t, Config{Preset: Local, GossipKey: key, Seeds: []string{n.Addr()}}, "key-right"); err != nil {
+		if err := tryJoin(t, Config{Preset: Local, GossipKey: key, Seeds: []string{n.Addr()}}, "key-right", patience); err != nil {
 			t.Errorf("join with the key: %v", err)
 		}
 	})
 	t.Run("Cluster", func(t *testing.T) {
 		n := newNode(t, Config{Preset: Local, Cluster: "shop"}, someMember("shop"))
 		shout(t, n.join(t.Context()))
-		if err := tryJoin(t, Config{Preset: Local, Seeds: []string{n.Addr()}}, "granary"); !errors.Is(err, core.ErrUnreachable) {
+		if err := tryJoin(t, Config{Preset: Local, Seeds: []string{n.Addr()}}, "granary", refused); !errors.Is(err, core.ErrUnreachable) {
 			t.Errorf("join of another cluster: %v", err)
 		}
-		if err := tryJoin(t, Config{Preset: Local, Cluster: "shop", Seeds: []string{n.Addr()}}, "shop-2"); err != nil {
+		if err := tryJoin(t, Config{Preset: Local, Cluster: "shop", Seeds: []string{n.Addr()}}, "shop-2", patience); err != nil {
 			t.Errorf("join of the same cluster: %v", err)
 		}
 	})
 	t.Run("Preset", func(t *testing.T) {
-		var last time.Duration
-		for _, preset := range []Preset{Local, LAN, WAN} {
-			s, err := Config{Preset: preset}.check()
+		// One of three members: no sooner than a probe at its last moment and the suspicion, no later
+		// than the most that passes between two probes, and those.
+		for _, tc := range []struct {
+			Preset
+			stands, found time.Duration
+		}{
+			{Local, 3 * time.Second, 4 * time.Second},
+			{LAN, 4500 * time.Millisecond, 8 * time.Second},
+			{WAN, 30 * time.Second, 50 * time.Second},
+		} {
+			s, err := Config{Preset: tc.Preset}.check()
 			shout(t, err)
 			c := s.library()
-			suspicion := time.Duration(c.SuspicionMult) * c.ProbeInterval
-			if suspicion <= last || s.rejoin == 0 {
-				t.Errorf("%v: suspicion %v after %v, rejoin %v", preset, suspicion, last, s.rejoin)
+			removed := c.ProbeInterval + time.Duration(c.SuspicionMult)*c.ProbeInterval
+			if refute := removed - tc.stands; refute < 400*time.Millisecond {
+				t.Errorf("%v: one that stands still for %v has %v to refute", tc.Preset, tc.stands, refute)
 			}
-			last = suspicion
+			if latest := 3*c.ProbeInterval + removed; latest > tc.found || s.rejoin == 0 {
+				t.Errorf("%v: found after up to %v, rejoin %v", tc.Preset, latest, s.rejoin)
+			}
 		}
 		if LAN != 0 || Preset(9).String() != "invalid" || LAN.String()+Local.String()+WAN.String() != "lanlocalwan" {
 			t.Error("names of presets")
@@ -133,11 +143,14 @@ func TestFieldsCount(t *testing.T) {
 	})
 }
 
-// tryJoin joins for at most 700 ms and leaves.
-func tryJoin(t *testing.T, cfg Config, id string) error {
+// refused is how long a join is tried that nobody lets in.
+const refused = 700 * time.Millisecond
+
+// tryJoin joins for at most limit and leaves.
+func tryJoin(t *testing.T, cfg Config, id string, limit time.Duration) error {
 	t.Helper()
 	n := newNode(t, cfg, someMember(id))
-	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	err := n.join(ctx)
 	n.leave(t, t.Context())

@@ -46,10 +46,10 @@ func (d delegate) NotifyMsg(b []byte) {
 			d.s.wanted(id)
 		}
 	case msgLeft:
-		var id core.MemberID
+		var who departure
 		var address string
-		if id, address, err = decodeLeft(body); err == nil {
-			d.s.left(id, address, slices.Clone(b))
+		if who, address, err = decodeLeft(body); err == nil {
+			d.s.left(who, address, slices.Clone(b))
 		}
 	default:
 		err = malformed("message", fmt.Errorf("unknown kind %q", kind))
@@ -89,8 +89,8 @@ func (d delegate) MergeRemoteState(b []byte, _ bool) {
 		d.s.refused.add(err)
 		return
 	}
-	for _, id := range departed {
-		d.s.left(id, "", nil)
+	for _, who := range departed {
+		d.s.left(who, "", nil)
 	}
 }
 

@@ -21,6 +21,9 @@
 // it changes; a member that is alive but whose row has not come is asked for it, and is reported
 // when the row is here. A new ID at a known address retires the older one at once.
 //
+// While a member has found nobody and no seed answers, it warns once, with the seeds and what to do,
+// goes on trying, and tells when that is over.
+//
 // A client (Watch) joins the pool in the role client and is left out of views; it needs the gossip
 // key as a member does.
 //
@@ -34,4 +37,10 @@
 // The port is not covered by the TLS of the cluster's own port. Whoever holds the gossip key, or
 // reaches the port of a pool without one, equals a member. So an address that is not loopback is
 // refused without a key, unless that is asked for by name.
+//
+// Such a process can also make up rows, departures and deaths of others. Each member is shown at once
+// what others took in about it, and refutes what it did not say by a later word of its own, with a
+// warning in its log; until then, some milliseconds, it may be out of views or in them with a wrong
+// row. Only a revision past 2^62 - 2^32 cannot be refuted: then the log says that the process has to be
+// started again.
 package memberlist

@@ -33,7 +33,7 @@ type meta struct {
 	client   bool
 	status   core.Status // zero for clients
 	protocol core.Protocol
-	revision uint64 // of the row; zero for clients
+	revision uint64 // of the row; of a client, which has none, the number of times that it had to refute
 }
 
 // row is what a member tells about itself.
@@ -69,8 +69,8 @@ func decodeMeta(b []byte) (meta, error) {
 	switch {
 	case r.err != nil:
 		return meta{}, malformed("meta data", r.err)
-	case m.client && (m.status != 0 || m.revision != 0):
-		return meta{}, malformed("meta data", errors.New("a client has neither status nor row"))
+	case m.client && (m.status != 0 || m.revision == 0):
+		return meta{}, malformed("meta data", errors.New("a client has a revision and no status"))
 	case !m.client && (m.status < core.Joining || m.status > core.Leaving || m.revision == 0):
 		return meta{}, malformed("meta data", fmt.Errorf("status %d, revision %d", m.status, m.revision))
 	}
@@ -164,8 +164,14 @@ func plain(s string) bool {
 	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) < 0
 }
 
-// encodeState holds rows, as encoded before, and the IDs that left.
-func encodeState(rows [][]byte, departed []core.MemberID) []byte {
+// departure says that a member left, and the revision of its row at that time: a later one refutes it.
+type departure struct {
+	id       core.MemberID
+	revision uint64
+}
+
+// encodeState holds rows, as encoded before, and who left.
+func encodeState(rows [][]byte, departed []departure) []byte {
 	size := 16
 	for _, w := range rows {
 		size += len(w) + 5
@@ -176,15 +182,15 @@ func encodeState(rows [][]byte, departed []core.MemberID) []byte {
 		b = appendText(b, w)
 	}
 	b = binary.AppendUvarint(b, uint64(len(departed)))
-	for _, id := range departed {
-		b = appendText(b, string(id))
+	for _, d := range departed {
+		b = binary.AppendUvarint(appendText(b, string(d.id)), d.revision)
 	}
 	return b
 }
 
-// decodeState hands each row to take, in the form of its bytes, and returns the IDs that left. A
-// row that decodeRow would refuse is the receiver's to refuse: it spoils no other.
-func decodeState(b []byte, take func(row []byte)) ([]core.MemberID, error) {
+// decodeState hands each row to take, in the form of its bytes, and returns who left. A row that
+// decodeRow would refuse is the receiver's to refuse: it spoils no other.
+func decodeState(b []byte, take func(row []byte)) ([]departure, error) {
 	if len(b) > maxState {
 		return nil, malformed("state", fmt.Errorf("%d bytes, the limit is %d", len(b), maxState))
 	}
@@ -195,10 +201,11 @@ func decodeState(b []byte, take func(row []byte)) ([]core.MemberID, error) {
 			take(w)
 		}
 	}
-	var departed []core.MemberID
+	var departed []departure
 	for n := r.count(maxDeparted); n > 0 && r.err == nil; n-- {
-		if id := core.MemberID(r.text(maxID)); r.err == nil && checkID(id) == nil {
-			departed = append(departed, id)
+		d := departure{core.MemberID(r.text(maxID)), r.number(maxNumber)}
+		if r.err == nil && checkID(d.id) == nil {
+			departed = append(departed, d)
 		}
 	}
 	r.end()
@@ -212,25 +219,25 @@ func decodeState(b []byte, take func(row []byte)) ([]core.MemberID, error) {
 const (
 	msgRow  = 'r' // a row, from anybody
 	msgWant = 'w' // the ID of who asks the receiver for its row
-	msgLeft = 'l' // the ID of a member that left, and where its gossip was
+	msgLeft = 'l' // who left, and where its gossip was
 )
 
-func encodeLeft(id core.MemberID, address string) []byte {
-	return appendText(appendText([]byte{msgLeft}, string(id)), address)
+func encodeLeft(d departure, address string) []byte {
+	return binary.AppendUvarint(appendText(appendText([]byte{msgLeft}, string(d.id)), address), d.revision)
 }
 
 // decodeLeft reads the body of a msgLeft.
-func decodeLeft(b []byte) (id core.MemberID, address string, err error) {
+func decodeLeft(b []byte) (d departure, address string, err error) {
 	r := reader{b: b}
-	id, address = core.MemberID(r.text(maxID)), r.text(maxAddress)
+	d.id, address, d.revision = core.MemberID(r.text(maxID)), r.text(maxAddress), r.number(maxNumber)
 	r.end()
 	if r.err != nil {
-		return "", "", malformed("farewell", r.err)
+		return departure{}, "", malformed("farewell", r.err)
 	}
 	if _, _, err := splitHostPort(address); err != nil {
-		return "", "", malformed("farewell", err)
+		return departure{}, "", malformed("farewell", err)
 	}
-	return id, address, checkID(id)
+	return d, address, checkID(d.id)
 }
 
 func appendProtocol(b []byte, p core.Protocol) []byte {

@@ -32,7 +32,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	for _, m := range []meta{
 		{id: "m1", status: core.Leaving, protocol: core.Protocol{Min: 1, Max: 2}, revision: 1 << 40},
-		{id: "c1", client: true},
+		{id: "c1", client: true, revision: 1},
 	} {
 		back, err := decodeMeta(m.encode())
 		if err != nil || back != m {
@@ -40,12 +40,12 @@ func TestRoundTrip(t *testing.T) {
 		}
 	}
 	var rows []row
-	departed, err := decodeState(encodeState([][]byte{w.encode(), []byte("bad"), w.encode()}, []core.MemberID{"x", "y"}), func(b []byte) {
+	departed, err := decodeState(encodeState([][]byte{w.encode(), []byte("bad"), w.encode()}, []departure{{"x", 1}, {"y", 1 << 40}}), func(b []byte) {
 		if r, err := decodeRow(b); err == nil {
 			rows = append(rows, r)
 		}
 	})
-	if err != nil || len(rows) != 2 || !reflect.DeepEqual(departed, []core.MemberID{"x", "y"}) {
+	if err != nil || len(rows) != 2 || !reflect.DeepEqual(departed, []departure{{"x", 1}, {"y", 1 << 40}}) {
 		t.Errorf("state came back as %v, %v, %v", rows, departed, err)
 	}
 }
@@ -128,8 +128,8 @@ func TestBadMeta(t *testing.T) {
 		"empty": {}, "cut": good[:len(good)-1], "too long": append(bytes.Clone(good), 1), "text": []byte("role=server"),
 		"no status":            meta{id: "m1", revision: 1}.encode(),
 		"no revision":          meta{id: "m1", status: core.Up}.encode(),
-		"client with a status": meta{id: "m1", client: true, status: core.Up}.encode(),
-		"client with a row":    meta{id: "m1", client: true, revision: 2}.encode(),
+		"client with a status": meta{id: "m1", client: true, status: core.Up, revision: 1}.encode(),
+		"client, no revision":  meta{id: "m1", client: true}.encode(),
 		"no ID":                meta{status: core.Up, revision: 1}.encode(),
 		"flag 2":               append([]byte{rowFormat, byte(core.Up), 2}, good[3:]...),
 	} {
@@ -189,7 +189,7 @@ func FuzzMeta(f *testing.F) {
 }
 
 func FuzzState(f *testing.F) {
-	f.Add(encodeState([][]byte{goodRow().encode()}, []core.MemberID{"x"}))
+	f.Add(encodeState([][]byte{goodRow().encode()}, []departure{{"x", 7}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var rows [][]byte
 		departed, err := decodeState(b, func(w []byte) { rows = append(rows, w) })
@@ -208,17 +208,17 @@ func FuzzState(f *testing.F) {
 }
 
 func FuzzLeft(f *testing.F) {
-	f.Add(encodeLeft("m1", "127.0.0.1:7000")[1:])
+	f.Add(encodeLeft(departure{"m1", 3}, "127.0.0.1:7000")[1:])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		id, address, err := decodeLeft(b)
+		d, address, err := decodeLeft(b)
 		if err != nil {
 			if !errors.Is(err, core.ErrInvalid) {
 				t.Fatalf("untyped error %v", err)
 			}
 			return
 		}
-		if i, a, err := decodeLeft(encodeLeft(id, address)[1:]); i != id || a != address || err != nil {
-			t.Fatalf("%q at %q came back as %q at %q, %v", id, address, i, a, err)
+		if again, a, err := decodeLeft(encodeLeft(d, address)[1:]); again != d || a != address || err != nil {
+			t.Fatalf("%v at %q came back as %v at %q, %v", d, address, again, a, err)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package memberlist
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,13 +21,20 @@ import (
 // intruder is a node of the bare library in a pool without a key: it says what it likes.
 type intruder struct {
 	meta, state []byte
+	heard       chan []byte // messages that came; nil: they are dropped
 }
 
 func (i *intruder) NodeMeta(int) []byte             { return i.meta }
-func (i *intruder) NotifyMsg([]byte)                {}
+func (i *intruder) MergeRemoteState([]byte, bool)   {}
 func (i *intruder) GetBroadcasts(_, _ int) [][]byte { return nil }
 func (i *intruder) LocalState(bool) []byte          { return i.state }
-func (i *intruder) MergeRemoteState([]byte, bool)   {}
+
+func (i *intruder) NotifyMsg(b []byte) {
+	select {
+	case i.heard <- bytes.Clone(b):
+	default:
+	}
+}
 
 func intrude(t *testing.T, name string, i *intruder, target string) *lib.Memberlist {
 	t.Helper()
@@ -45,6 +53,7 @@ func intrude(t *testing.T, name string, i *intruder, target string) *lib.Memberl
 
 // Row 16 of the bad inputs: whatever a process in the pool says, the members go on undisturbed.
 func TestHostileRows(t *testing.T) {
+	begin := time.Now()
 	nodes := pool(t, 2, Config{Preset: Local})
 	encoded := func(f func(*row)) []byte {
 		w := goodRow()
@@ -77,7 +86,7 @@ func TestHostileRows(t *testing.T) {
 		"rows of nobody":         {meta: good, state: encodeState(many, nil)},
 		"10^5 members":           {meta: good, state: tooMany},
 		"the row of a member":    {meta: good, state: encodeState([][]byte{encoded(func(w *row) { w.ID, w.revision = nodes[0].self.ID, 1 })}, nil)},
-		"farewell of a stranger": {meta: good, state: encodeState(nil, []core.MemberID{"nobody"})},
+		"farewell of a stranger": {meta: good, state: encodeState(nil, []departure{{"nobody", 1}})},
 	}
 	for name, i := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -85,7 +94,7 @@ func TestHostileRows(t *testing.T) {
 			for _, message := range [][]byte{
 				{}, {'x'}, {msgRow}, {msgRow, 1, 2}, {msgWant}, append([]byte{msgWant}, "nobody"...),
 				append([]byte{msgWant}, make([]byte, 500)...), {msgLeft}, append([]byte{msgLeft}, "stranger\n"...),
-				encodeLeft("stranger", "127.0.0.1:1"), encodeLeft(nodes[1].self.ID, "127.0.0.1:1"), encodeLeft("x", "nowhere"),
+				encodeLeft(departure{"stranger", 1}, "127.0.0.1:1"), encodeLeft(departure{nodes[1].self.ID, 99}, "127.0.0.1:1"), encodeLeft(departure{"x", 1}, "nowhere"),
 			} {
 				_ = m.SendToAddress(lib.Address{Addr: nodes[0].Addr(), Name: string(nodes[0].self.ID)}, message)
 			}
@@ -106,7 +115,7 @@ func TestHostileRows(t *testing.T) {
 	if growth := int64(after.HeapAlloc) - int64(before.HeapAlloc); growth > 32<<20 {
 		t.Errorf("the heap grew by %d MB", growth>>20)
 	}
-	if n := strings.Count(nodes[0].log.String(), "refused what a peer sent"); n == 0 || n > 5 {
+	if n := strings.Count(nodes[0].log.String(), "refused what a peer sent"); n == 0 || n > 2+int(time.Since(begin)/quiet) {
 		t.Errorf("%d lines about refusals: not told, or not throttled", n)
 	}
 	// The pool still works.
@@ -116,26 +125,26 @@ func TestHostileRows(t *testing.T) {
 	nodes[0].await(t, "the update", func(v *core.View) bool { m, _ := v.Member(row.ID); return m.Weight == 9 })
 }
 
-// Two members by mistake advertise one address: the later is reported, everywhere.
+// Two members by mistake advertise one address: one of them is reported, everywhere the same, and the
+// other one tells why it is not.
 func TestDuplicateAddress(t *testing.T) {
 	nodes := pool(t, 2, Config{Preset: Local})
 	twin := newNode(t, Config{Preset: Local, Seeds: []string{nodes[0].Addr()}},
 		core.Member{ID: "twin", Address: nodes[1].self.Address, Status: core.Up})
 	shout(t, twin.join(t.Context()))
-	one := func(v *core.View) bool {
-		_, a := v.Member("twin")
-		_, b := v.Member(nodes[1].self.ID)
-		return a != b && v.Len() == 2
-	}
-	want := nodes[0].await(t, "one of the two", one).Hash()
-	settled := time.Now().Add(300 * time.Millisecond)
-	for time.Now().Before(settled) { // each outbids the other once, then it rests
-		time.Sleep(20 * time.Millisecond)
-		want = nodes[0].await(t, "one of the two", one).Hash()
-	}
-	for _, n := range []*testNode{nodes[1], twin} {
-		n.await(t, "the same one", func(v *core.View) bool { return v.Hash() == want })
-	}
+	eventually(t, "one of the two gives in, and all report the other", func() bool {
+		views := []*core.View{nodes[0].present(), nodes[1].present(), twin.present()}
+		for _, v := range views {
+			_, a := v.Member("twin")
+			_, b := v.Member(nodes[1].self.ID)
+			if a == b || v.Len() != 2 || v.Hash() != views[0].Hash() {
+				return false
+			}
+		}
+		const text = "another process advertises the address"
+		told, other := lines(twin.log.String(), "WARN", text), lines(nodes[1].log.String(), "WARN", text)
+		return told+other > 0 && told < 2 && other < 2
+	})
 }
 
 // Bytes of no protocol, on both sockets.
@@ -159,7 +168,7 @@ func TestGarbageOnThePort(t *testing.T) {
 
 // Streams past the bound are closed, and those that idle end with Leave.
 func TestManyStreams(t *testing.T) {
-	n := newNode(t, Config{}, someMember("streams"))
+	n := newNode(t, Config{Preset: WAN}, someMember("streams")) // a stream may take 30 s
 	shout(t, n.join(t.Context()))
 	var idle []net.Conn
 	for range maxStreams + 20 {
@@ -169,7 +178,7 @@ func TestManyStreams(t *testing.T) {
 	}
 	closed := 0
 	for _, c := range idle[maxStreams:] {
-		_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(patience))
 		if _, err := c.Read(make([]byte, 1)); errors.Is(err, io.EOF) {
 			closed++
 		}
@@ -179,7 +188,7 @@ func TestManyStreams(t *testing.T) {
 	}
 	start := time.Now()
 	n.leave(t, t.Context())
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > patience {
 		t.Errorf("leave took %v", took)
 	}
 	for _, c := range idle {

@@ -17,6 +17,7 @@ import (
 const (
 	joinFirst = 50 * time.Millisecond
 	joinMost  = 2 * time.Second
+	joinQuiet = time.Second // nothing is said of seeds that start at about the same time
 )
 
 // join contacts the seeds until one answers, somebody else has contacted this node, or ctx ends. With
@@ -27,13 +28,20 @@ func (s *session) join(ctx context.Context) error {
 	}
 	defer context.AfterFunc(ctx, s.trans.abort)() // a stream to a silent seed ends with ctx
 	var last error
+	began := s.env.Clock.Now()
 	for pause := joinFirst; ; pause = min(2*pause, joinMost) {
 		joined, err := s.round(ctx)
 		switch {
+		case joined && err == nil:
+			s.outage.over()
+			return nil
 		case joined, errors.Is(err, core.ErrConflict):
 			return err
 		case err != nil:
 			last = err
+			if s.env.Clock.Now().Sub(began) >= joinQuiet {
+				s.outage.fails(err)
+			}
 		}
 		timer := make(chan struct{})
 		stop := s.env.Clock.AfterFunc(jitter(s.env.Rand, pause), func() { close(timer) })
@@ -116,20 +124,22 @@ func (s *session) resolve(seed string) ([]string, error) {
 	return out, nil
 }
 
-// contact exchanges states with whoever is at address, unless that is in the pool already.
-func (s *session) contact(address string, present map[string]bool) {
+// contact exchanges states with whoever is at address, unless that is in the pool already. An error
+// says that nobody answered.
+func (s *session) contact(address string, present map[string]bool) error {
 	found, err := s.resolve(address)
 	for _, at := range found {
 		if present[at] {
-			return
+			return nil
 		}
 		if _, err = s.list.Join([]string{at}); err == nil {
-			return
+			return nil
 		}
 	}
 	if err != nil {
 		s.debug("nobody answers who is not in the pool", address, err)
 	}
+	return err
 }
 
 // jitter is a random time from d/2 to d.

@@ -68,3 +68,35 @@ func (r *refusals) add(err error) {
 	r.mu.Unlock()
 	r.logger.Warn("refused what a peer sent", slog.Any("error", err), slog.Int("refusedSinceLastLine", skipped))
 }
+
+// outage is the time in which no seed answers and nobody else is there. It is told once when it
+// begins and once when it is over.
+type outage struct {
+	logger *slog.Logger
+	seeds  []string
+
+	mu   sync.Mutex
+	told bool
+}
+
+// fails notes that no seed answered, of which err is the last reason.
+func (o *outage) fails(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.told {
+		return
+	}
+	o.told = true
+	o.logger.Warn("no seed answers, and this member has found nobody else: it keeps trying; start one of the seeds, or correct Config.Seeds, Cluster or GossipKey",
+		slog.Any("seeds", o.seeds), slog.Any("error", err))
+}
+
+// over notes that somebody is there.
+func (o *outage) over() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.told {
+		o.told = false
+		o.logger.Info("the seeds, or other members, are found again", slog.Any("seeds", o.seeds))
+	}
+}

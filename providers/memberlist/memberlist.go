@@ -71,7 +71,7 @@ func (p *Provider) Join(ctx context.Context, env core.Env, self core.Member, rep
 // least one seed.
 func (p *Provider) Watch(ctx context.Context, env core.Env, report func(*core.View)) error {
 	id := fmt.Sprintf("client-%016x%016x", env.Rand.Uint64(), env.Rand.Uint64())
-	return p.enter(ctx, env, row{Member: core.Member{ID: core.MemberID(id)}}, true, report)
+	return p.enter(ctx, env, row{Member: core.Member{ID: core.MemberID(id)}, revision: 1}, true, report)
 }
 
 // enter is Join and Watch.
@@ -113,6 +113,7 @@ func (p *Provider) enter(ctx context.Context, env core.Env, own row, client bool
 	if p.stopped { // Leave waits for entering, and there is a session to close
 		return fmt.Errorf("memberlist: join: left meanwhile: %w", core.ErrStopped)
 	}
+	s.enter()
 	s.spawn("memberlist.owner", s.run)
 	s.spawn("memberlist.worker", s.serve)
 	return nil

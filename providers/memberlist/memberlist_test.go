@@ -74,9 +74,9 @@ func TestEpochsAreLocalAndGrowByOne(t *testing.T) {
 	}
 }
 
+// Of itself the pool exchanges whole states each minute, and a test waits less.
 func TestUpdateReachesOthersAtOnce(t *testing.T) {
-	nodes := pool(t, 3, Config{Preset: LAN})
-	start := time.Now()
+	nodes := pool(t, 3, Config{Preset: WAN})
 	row := nodes[0].self
 	row.Status, row.Kinds, row.Weight = core.Leaving, []string{"Zoo", "Cart"}, 7
 	shout(t, nodes[0].Update(t.Context(), row))
@@ -89,9 +89,6 @@ func TestUpdateReachesOthersAtOnce(t *testing.T) {
 		if m, _ := v.Member(row.ID); len(m.Kinds) != 2 || m.Kinds[0] != "Cart" || m.Kinds[1] != "Zoo" {
 			t.Errorf("%s sees kinds %v", n.self.ID, m.Kinds)
 		}
-	}
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("the update took %v", took)
 	}
 	for _, tc := range []core.Member{{ID: "other", Address: row.Address, Status: core.Up}, {ID: row.ID, Address: "127.0.0.1:1", Status: core.Up}, {ID: row.ID, Address: row.Address}} {
 		if err := nodes[0].Update(t.Context(), tc); !errors.Is(err, core.ErrInvalid) {
@@ -117,15 +114,12 @@ func TestLargeRow(t *testing.T) {
 	}
 }
 
+// A silent member is found after half a minute, and a test waits less.
 func TestLeaveIsSeenAtOnce(t *testing.T) {
-	nodes := pool(t, 3, Config{Preset: LAN})
-	start := time.Now()
+	nodes := pool(t, 3, Config{Preset: WAN})
 	nodes[1].leave(t, t.Context())
 	for _, n := range []*testNode{nodes[0], nodes[2]} {
 		n.await(t, "the two that stayed", shows(nodes[0], nodes[2]))
-	}
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("it took %v", took)
 	}
 	if n := nodes[1].views.Load(); n != 0 {
 		t.Errorf("%d reports after Leave", n)
@@ -215,14 +209,14 @@ func TestSilentSeed(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	shout(t, err)
 	defer func() { _ = l.Close() }()
-	n := newNode(t, Config{Seeds: []string{l.Addr().String()}}, someMember("waits"))
+	n := newNode(t, Config{Preset: WAN, Seeds: []string{l.Addr().String()}}, someMember("waits")) // a stream may take 30 s
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	start := time.Now()
 	if err := n.join(ctx); !errors.Is(err, core.ErrUnreachable) {
 		t.Errorf("join: %v", err)
 	}
-	if took := time.Since(start); took > 3*time.Second {
+	if took := time.Since(start); took > patience {
 		t.Errorf("join took %v behind its ctx", took)
 	}
 }
@@ -259,23 +253,18 @@ func TestKilledMemberIsFound(t *testing.T) {
 	for _, n := range nodes[:2] {
 		n.await(t, "the survivors", shows(nodes[:2]...))
 	}
-	took := time.Since(start)
-	t.Logf("detected after %v", took)
-	if took > 8*time.Second {
-		t.Errorf("detected after %v", took)
-	}
+	t.Logf("found after %v", time.Since(start))
 }
 
-// A process that comes back at the address of one that was killed retires it at once, long before
-// that is found silent.
+// A process that comes back at the address of one that was killed retires it at once. That one would
+// be found silent after half a minute, and a test waits less.
 func TestRestartOnTheSameAddress(t *testing.T) {
-	nodes := pool(t, 3, Config{Preset: LAN})
+	nodes := pool(t, 3, Config{Preset: WAN})
 	old := nodes[2]
 	oldGossip := old.Addr()
 	old.crash()
-	start := time.Now()
 	for round := range 3 {
-		fresh := newNode(t, Config{Preset: LAN, Bind: oldGossip, Seeds: []string{nodes[0].Addr()}},
+		fresh := newNode(t, Config{Preset: WAN, Bind: oldGossip, Seeds: []string{nodes[0].Addr()}},
 			core.Member{ID: core.MemberID(fmt.Sprintf("%s-fresh-%d", t.Name(), round)), Address: old.self.Address, Kinds: old.self.Kinds, Status: core.Up})
 		shout(t, fresh.join(t.Context()))
 		for _, n := range []*testNode{nodes[0], nodes[1], fresh} {
@@ -285,15 +274,12 @@ func TestRestartOnTheSameAddress(t *testing.T) {
 			fresh.crash()
 		}
 	}
-	if took := time.Since(start); took > 4*time.Second {
-		t.Errorf("three restarts took %v, which is as long as to find one silent", took)
-	}
 }
 
 // The clock of the machine may have been set back between two starts.
 func TestRestartWithAnEarlierClock(t *testing.T) {
-	nodes := pool(t, 2, Config{Preset: LAN})
-	p, err := New(Config{Preset: LAN, Seeds: []string{nodes[0].Addr()}})
+	nodes := pool(t, 2, Config{Preset: WAN})
+	p, err := New(Config{Preset: WAN, Seeds: []string{nodes[0].Addr()}})
 	shout(t, err)
 	future := &testNode{Provider: p, self: core.Member{ID: "future", Address: "127.0.0.1:19999", Status: core.Up}, log: &logBuffer{}, changed: make(chan struct{})}
 	env := future.env()
@@ -302,7 +288,7 @@ func TestRestartWithAnEarlierClock(t *testing.T) {
 	nodes[1].await(t, "three", shows(nodes[0], nodes[1], future))
 	future.crash()
 
-	present := newNode(t, Config{Preset: LAN, Seeds: []string{nodes[0].Addr()}}, core.Member{ID: "present", Address: "127.0.0.1:19999", Status: core.Up})
+	present := newNode(t, Config{Preset: WAN, Seeds: []string{nodes[0].Addr()}}, core.Member{ID: "present", Address: "127.0.0.1:19999", Status: core.Up})
 	shout(t, present.join(t.Context()))
 	for _, n := range []*testNode{nodes[0], nodes[1], present} {
 		n.await(t, "the present start", shows(nodes[0], nodes[1], present))

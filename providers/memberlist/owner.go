@@ -1,6 +1,7 @@
 package memberlist
 
 import (
+	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
@@ -28,6 +29,7 @@ func (s *session) run() {
 		o.publish()
 		o.spread()
 		o.answer()
+		o.show()
 		wait := o.chase()
 		stop := s.env.Clock.AfterFunc(wait, s.poke)
 		select {
@@ -43,11 +45,18 @@ func (s *session) run() {
 // publish reports the view if it is another one.
 func (o *owner) publish() {
 	o.mu.Lock()
-	if o.table.contest() {
-		o.advertise = true
-	}
+	changed, over := o.table.contest()
+	o.advertise = o.advertise || changed
 	members := o.table.members()
+	others, address := len(o.table.nodes), o.table.own.Address
 	o.mu.Unlock()
+	if others > 0 {
+		o.outage.over()
+	}
+	for _, id := range over {
+		o.env.Logger.Warn("another process advertises the address of this member, and is in the views in its place; give each an address of its own",
+			slog.String("address", address), slog.String("member", string(id)))
+	}
 	view, err := core.NewView(core.ViewRecord{Epoch: o.epoch + 1, Revision: o.epoch + 1, Members: members})
 	if err != nil { // every row was checked, and no ID or address is there twice
 		o.refused.add(err)
@@ -65,13 +74,16 @@ func (o *owner) spread() {
 	o.mu.Lock()
 	changed := o.advertise
 	o.advertise = false
-	message := append([]byte{msgRow}, o.table.own.encode()...)
+	message := encodeRow(o.table.own)
+	client := o.table.client
 	o.mu.Unlock()
 	if !changed {
 		return
 	}
 	o.greet = o.env.Clock.Now().Add(jitter(o.env.Rand, greetAfter))
-	o.tell(message)
+	if !client {
+		o.tell(message)
+	}
 	_ = o.list.UpdateNode(time.Nanosecond) // it is queued; waiting until it was sent often enough would only take time
 }
 
@@ -80,7 +92,7 @@ func (o *owner) answer() {
 	o.mu.Lock()
 	asking := o.asking
 	o.asking = map[core.MemberID]bool{}
-	message := append([]byte{msgRow}, o.table.own.encode()...)
+	message := encodeRow(o.table.own)
 	var targets []ask
 	for id := range asking {
 		if n := o.table.nodes[id]; n != nil {
@@ -90,6 +102,21 @@ func (o *owner) answer() {
 	o.mu.Unlock()
 	for _, t := range targets {
 		o.send(t, message, len(message) > maxPacket)
+	}
+}
+
+// show tells members what was heard of them, so that each can refute what it did not say. In a large
+// pool only some do, since each that took it in may.
+func (o *owner) show() {
+	o.mu.Lock()
+	echoes := o.echoes
+	o.echoes = map[core.MemberID]echo{}
+	others := len(o.table.nodes)
+	o.mu.Unlock()
+	for id, e := range echoes {
+		if others <= directly || o.env.Rand.IntN(others) < directly {
+			o.send(ask{id: id, address: e.address}, e.message, false)
+		}
 	}
 }
 
@@ -219,5 +246,10 @@ func (o *owner) reunite(now time.Time) {
 		return
 	}
 	address := absent[o.env.Rand.IntN(len(absent))]
-	o.later(func() { o.contact(address, present) })
+	alone := len(present) == 1
+	o.later(func() {
+		if err := o.contact(address, present); err != nil && alone && slices.Contains(o.cfg.Seeds, address) {
+			o.outage.fails(err)
+		}
+	})
 }

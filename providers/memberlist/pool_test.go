@@ -75,7 +75,7 @@ func newNode(t testing.TB, cfg Config, self core.Member) *testNode {
 	}
 	n := &testNode{Provider: p, self: self, log: &logBuffer{}, changed: make(chan struct{})}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		n.leave(t, ctx)
 		if t.Failed() && testing.Verbose() {
@@ -131,7 +131,7 @@ func (n *testNode) leave(t testing.TB, ctx context.Context) {
 // joined complains of goroutines. Their function has returned; the count may be a moment behind.
 func (n *testNode) joined(t testing.TB) {
 	t.Helper()
-	for end := time.Now().Add(time.Second); n.running.Load() != 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); n.running.Load() != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Errorf("%s left %d goroutines", n.self.ID, n.running.Load())
 			return
@@ -172,6 +172,33 @@ func (n *testNode) await(t testing.TB, what string, ok func(*core.View) bool) *c
 		case <-changed:
 		case <-timeout:
 			t.Fatalf("%s does not see %s; it sees %v", n.self.ID, what, ids(view))
+		}
+	}
+}
+
+// present is what was reported last, and an empty view before that.
+func (n *testNode) present() *core.View {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.view == nil {
+		return &core.View{}
+	}
+	return n.view
+}
+
+// since is what was reported, but for the first n.
+func (n *testNode) since(first int) []*core.View {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.history[first:])
+}
+
+// eventually waits for what no view tells.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain until %s", what)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package memberlist
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -18,8 +19,16 @@ type table struct {
 	nodes    map[core.MemberID]*node
 	pending  map[core.MemberID]row // of members that are not known to be alive yet
 	departed recent                // IDs that left, never to come back
-	outbid   map[core.MemberID]bool
+	rivals   map[core.MemberID]bid // who is in the pool and was listed at the own address
 }
+
+// bid is how far the contest with a rival has come.
+type bid uint8
+
+const (
+	bidden bid = iota + 1 // the own claim was made the greater one
+	lost                  // the rival bid again: it runs too, and is left the address
+)
 
 // node is what the library says of another live node.
 type node struct {
@@ -33,14 +42,14 @@ type node struct {
 func newTable(own row, client bool) *table {
 	return &table{
 		id: own.ID, own: own, client: client,
-		nodes: map[core.MemberID]*node{}, pending: map[core.MemberID]row{}, outbid: map[core.MemberID]bool{},
+		nodes: map[core.MemberID]*node{}, pending: map[core.MemberID]row{}, rivals: map[core.MemberID]bid{},
 	}
 }
 
 // meta is what the library is to gossip about this process.
 func (t *table) meta() meta {
 	if t.client {
-		return meta{id: t.id, client: true}
+		return meta{id: t.id, client: true, revision: t.own.revision}
 	}
 	return meta{id: t.id, status: t.own.Status, protocol: t.own.Protocol, revision: t.own.revision}
 }
@@ -50,7 +59,7 @@ func (t *table) admit(name string, m meta) error {
 	switch {
 	case string(m.id) != name:
 		return fmt.Errorf("memberlist: node %.80q says that it is %q: %w", name, m.id, core.ErrInvalid)
-	case t.departed.has(m.id):
+	case t.departed.has(m.id, m.revision):
 		return fmt.Errorf("memberlist: member %q has left, and an ID is not used again: %w", m.id, core.ErrConflict)
 	case m.id != t.id && t.nodes[m.id] == nil && len(t.nodes) >= maxMembers:
 		return fmt.Errorf("memberlist: member %q: the pool has %d already: %w", m.id, maxMembers, core.ErrOverloaded)
@@ -58,18 +67,24 @@ func (t *table) admit(name string, m meta) error {
 	return nil
 }
 
-// alive notes a node that the library holds for alive, or its new meta data.
-func (t *table) alive(m meta, address string) {
-	if m.id == t.id || t.departed.has(m.id) {
-		return
+// alive notes a node that the library holds for alive, or its new meta data. It tells whether a row
+// of it that had come before is in use from now on.
+func (t *table) alive(m meta, address string) (used bool) {
+	if m.id == t.id || t.departed.has(m.id, m.revision) {
+		return false
 	}
+	t.departed.remove(m.id)
 	n := t.nodes[m.id]
 	if n == nil {
-		n = &node{row: t.pending[m.id]}
+		n = &node{}
+		if !m.client {
+			n.row, used = t.pending[m.id]
+		}
 		delete(t.pending, m.id)
 		t.nodes[m.id] = n
 	}
 	n.meta, n.address = m, address
+	return used
 }
 
 // gone notes that the library holds a node for dead or left, and returns where its gossip was.
@@ -79,29 +94,35 @@ func (t *table) gone(id core.MemberID) (address string) {
 	}
 	delete(t.nodes, id)
 	delete(t.pending, id)
+	delete(t.rivals, id)
 	return address
 }
 
-// left notes that a member said good-bye; false if that was known.
-func (t *table) left(id core.MemberID) bool {
-	if id == t.id || t.departed.has(id) {
+// left notes that a member said good-bye; false if that was known, or is refuted by what the member
+// said later.
+func (t *table) left(d departure) bool {
+	if d.id == t.id || t.departed.has(d.id, d.revision) || t.pending[d.id].revision > d.revision {
 		return false
 	}
-	t.departed.add(id)
-	t.gone(id)
+	if n := t.nodes[d.id]; n != nil && max(n.revision, n.row.revision) > d.revision {
+		return false
+	}
+	t.departed.add(d)
+	t.gone(d.id)
 	return true
 }
 
 // merge takes the row of another member in; false if it is not news.
 func (t *table) merge(w row) bool {
-	if w.ID == t.id || t.departed.has(w.ID) {
+	if w.ID == t.id || t.departed.has(w.ID, w.revision) {
 		return false
 	}
+	t.departed.remove(w.ID)
 	n := t.nodes[w.ID]
 	if n == nil {
 		return t.keep(w)
 	}
-	if n.row.revision >= w.revision {
+	if n.client || n.row.revision >= w.revision {
 		return false
 	}
 	n.row = w
@@ -109,6 +130,38 @@ func (t *table) merge(w row) bool {
 		n.asked, n.next = 0, time.Time{}
 	}
 	return true
+}
+
+// farewell is the message that this process leaves.
+func (t *table) farewell(address string) []byte {
+	return encodeLeft(departure{t.id, t.own.revision}, address)
+}
+
+// refuteRow answers a row of this process that came from another one; nil error: it is the own row,
+// or an earlier one. Else somebody made it up, and the own row goes past it.
+func (t *table) refuteRow(w row) error {
+	if t.client || w.revision < t.own.revision || bytes.Equal(w.encode(), t.own.encode()) {
+		return nil
+	}
+	return t.exceed(w.revision, "another process spreads a row of this member that is not its own")
+}
+
+// refuteLeft answers the news that this process has left.
+func (t *table) refuteLeft(d departure) error {
+	return t.exceed(d.revision, "another process spreads that this member has left")
+}
+
+// refutable is the last revision that is refuted. Beyond it there is room for the own changes that
+// are still to come.
+const refutable = maxNumber - 1<<32
+
+// exceed makes the own revision greater than one that was made up.
+func (t *table) exceed(revision uint64, what string) error {
+	if revision > refutable {
+		return fmt.Errorf("memberlist: %s, past the last revision that can be refuted: it stands until this process is started again: %w", what, core.ErrConflict)
+	}
+	t.own.revision = max(t.own.revision, revision+1)
+	return fmt.Errorf("memberlist: %s; it was refuted: %w", what, core.ErrConflict)
 }
 
 // keep holds a row until its member is known to be alive. When too many wait, all are dropped: who
@@ -136,26 +189,29 @@ func (t *table) update(m core.Member) bool {
 }
 
 // contest makes the own claim to the own address the greatest. Only one process can have bound it,
-// so whoever else is listed there is of an earlier start, also if that had a later clock. It tells
-// whether the own row changed. Each other ID is outbid once, so that two processes that advertise
-// one address by mistake do not go on for ever.
-func (t *table) contest() bool {
+// so whoever else is listed there is of an earlier start, also if that had a later clock. Of two
+// processes that advertise one address by mistake, each bids once as long as both are in the pool,
+// and the later bid stands: then over names the others, once each. It tells whether the own row
+// changed.
+func (t *table) contest() (changed bool, over []core.MemberID) {
 	if t.client {
-		return false
+		return false, nil
 	}
-	changed := false
 	for id, n := range t.nodes {
-		if n.row.Address != t.own.Address || n.row.claim < t.own.claim || t.outbid[id] || len(t.outbid) >= maxMembers {
+		if n.row.Address != t.own.Address || n.row.claim < t.own.claim || t.rivals[id] == lost {
 			continue
 		}
-		t.outbid[id] = true
-		t.own.claim = n.row.claim + 1
-		changed = true
+		if t.rivals[id] == bidden || n.row.claim >= maxNumber {
+			t.rivals[id], over = lost, append(over, id)
+			continue
+		}
+		t.rivals[id], t.own.claim, changed = bidden, n.row.claim+1, true
 	}
 	if changed {
 		t.own.revision++
 	}
-	return changed
+	slices.Sort(over)
+	return changed, over
 }
 
 // members is who is to be reported: each live member whose row is here, at each address the one
@@ -244,28 +300,47 @@ func (t *table) state() []byte {
 			add(n.row)
 		}
 	}
-	return encodeState(rows, t.departed.ids)
+	return encodeState(rows, t.departed.list())
 }
 
-// recent is the last maxDeparted IDs that were added.
+// recent is the last maxDeparted members that left, each with its revision at that time.
 type recent struct {
 	ids []core.MemberID
-	set map[core.MemberID]bool
+	set map[core.MemberID]uint64
 }
 
-func (r *recent) has(id core.MemberID) bool { return r.set[id] }
+// has tells whether id left, and has said nothing of a later revision.
+func (r *recent) has(id core.MemberID, revision uint64) bool {
+	last, left := r.set[id]
+	return left && revision <= last
+}
 
-func (r *recent) add(id core.MemberID) {
-	if r.set[id] {
-		return
-	}
+func (r *recent) add(d departure) {
 	if r.set == nil {
-		r.set = map[core.MemberID]bool{}
+		r.set = map[core.MemberID]uint64{}
 	}
-	if len(r.ids) == maxDeparted {
-		delete(r.set, r.ids[0])
-		r.ids = append(r.ids[:0], r.ids[1:]...)
+	if _, known := r.set[d.id]; !known {
+		if len(r.ids) == maxDeparted {
+			delete(r.set, r.ids[0])
+			r.ids = append(r.ids[:0], r.ids[1:]...)
+		}
+		r.ids = append(r.ids, d.id)
 	}
-	r.ids = append(r.ids, id)
-	r.set[id] = true
+	r.set[d.id] = d.revision
+}
+
+// remove takes back that id left.
+func (r *recent) remove(id core.MemberID) {
+	if _, known := r.set[id]; known {
+		delete(r.set, id)
+		r.ids = slices.DeleteFunc(r.ids, func(o core.MemberID) bool { return o == id })
+	}
+}
+
+func (r *recent) list() []departure {
+	out := make([]departure, len(r.ids))
+	for i, id := range r.ids {
+		out[i] = departure{id, r.set[id]}
+	}
+	return out
 }

@@ -89,27 +89,58 @@ func TestNewIDAtAKnownAddressRetiresTheOlder(t *testing.T) {
 
 func TestContestClaimsTheOwnAddress(t *testing.T) {
 	tab := newTable(rowAt("me", "h:1", 1, 5), false)
-	if tab.contest() {
+	if changed, over := tab.contest(); changed || over != nil {
 		t.Error("nobody to contest")
 	}
 	before := rowAt("before", "h:1", 1, 100)
 	tab.alive(metaOf(before), "g")
 	tab.merge(before)
-	if !tab.contest() || tab.own.claim != 101 || tab.own.revision != 2 {
+	if changed, over := tab.contest(); !changed || over != nil || tab.own.claim != 101 || tab.own.revision != 2 {
 		t.Errorf("own row after the contest: %+v", tab.own)
 	}
 	expect(t, tab, "me:up")
-	// Were that one alive too, by mistake, it would outbid in turn; that must end.
+	// Were that one alive too, by mistake, it would outbid in turn; that must end, and be told once.
 	before.claim, before.revision = 200, 2
 	tab.merge(before)
-	if tab.contest() {
-		t.Error("the same ID was outbid twice")
+	if changed, over := tab.contest(); changed || !slices.Equal(over, []core.MemberID{"before"}) {
+		t.Errorf("outbid twice (%v), or not told of: %v", changed, over)
+	}
+	if changed, over := tab.contest(); changed || over != nil {
+		t.Errorf("told twice: %v", over)
+	}
+	expect(t, tab, "before:up")
+	tab.gone("before")
+	expect(t, tab, "me:up")
+}
+
+// However many were listed at the own address before, the next one is outbid too, and what is kept of
+// them is bounded by the pool.
+func TestContestDoesNotEnd(t *testing.T) {
+	tab := newTable(rowAt("me", "h:1", 1, 5), false)
+	for i := range 3 * maxMembers {
+		w := rowAt(fmt.Sprintf("m%d", i), "h:1", 1, tab.own.claim+7)
+		tab.alive(metaOf(w), "g")
+		tab.merge(w)
+		if changed, _ := tab.contest(); !changed || tab.own.claim != w.claim+1 {
+			t.Fatalf("rival %d was not outbid", i)
+		}
+		tab.gone(w.ID)
+	}
+	expect(t, tab, "me:up")
+	if len(tab.rivals) != 0 {
+		t.Errorf("%d rivals are kept", len(tab.rivals))
+	}
+	last := rowAt("last", "h:1", 1, maxNumber)
+	tab.alive(metaOf(last), "g")
+	tab.merge(last)
+	if changed, over := tab.contest(); changed || len(over) != 1 {
+		t.Errorf("a claim that cannot be outbid: changed %v, told of %v", changed, over)
 	}
 }
 
 func TestClientsAreInNoView(t *testing.T) {
-	tab := newTable(row{Member: core.Member{ID: "watcher"}}, true)
-	tab.alive(meta{id: "other-client", client: true}, "g")
+	tab := newTable(row{Member: core.Member{ID: "watcher"}, revision: 1}, true)
+	tab.alive(meta{id: "other-client", client: true, revision: 1}, "g")
 	w := rowAt("b", "h:2", 1, 1)
 	tab.alive(metaOf(w), "g")
 	tab.merge(w)
@@ -117,7 +148,7 @@ func TestClientsAreInNoView(t *testing.T) {
 	if due, _ := tab.missing(time.Now().Add(time.Hour)); len(due) != 0 {
 		t.Errorf("asks %v for rows", due)
 	}
-	if m := tab.meta(); !m.client || m.revision != 0 {
+	if m := tab.meta(); !m.client || m.revision != 1 {
 		t.Errorf("meta of a client: %+v", m)
 	}
 }
@@ -156,19 +187,78 @@ func TestMissingRowsAreAskedForWithBackOff(t *testing.T) {
 
 func TestWhoLeftDoesNotComeBack(t *testing.T) {
 	tab := newTable(rowAt("a", "h:1", 1, 1), false)
-	w := rowAt("b", "h:2", 1, 1)
+	w := rowAt("b", "h:2", 3, 1)
 	tab.alive(metaOf(w), "g")
 	tab.merge(w)
-	if !tab.left("b") || tab.left("b") || tab.left("a") {
+	if tab.left(departure{"b", 2}) {
+		t.Error("it was taken for gone by something older than its row")
+	}
+	if !tab.left(departure{"b", 3}) || tab.left(departure{"b", 3}) || tab.left(departure{"a", 3}) {
 		t.Error("a farewell is news once, and never one's own")
 	}
 	expect(t, tab, "a:up")
 	tab.alive(metaOf(w), "g")
-	w.revision = 9
 	tab.merge(w)
 	expect(t, tab, "a:up")
 	if err := tab.admit("b", metaOf(w)); !errors.Is(err, core.ErrConflict) {
 		t.Errorf("admitted: %v", err)
+	}
+}
+
+// A member that says something later than its farewell had not left.
+func TestFarewellIsRefuted(t *testing.T) {
+	w := rowAt("b", "h:2", 3, 1)
+	later := rowAt("b", "h:2", 8, 1)
+	for name, refute := range map[string]func(*table){
+		"by its row, then its meta data": func(tab *table) { tab.merge(later); tab.alive(metaOf(later), "g") },
+		"by its meta data, then its row": func(tab *table) { tab.alive(metaOf(later), "g"); tab.merge(later) },
+	} {
+		tab := newTable(rowAt("a", "h:1", 1, 1), false)
+		tab.alive(metaOf(w), "g")
+		tab.merge(w)
+		if !tab.left(departure{"b", 7}) {
+			t.Error("the farewell was not taken")
+		}
+		expect(t, tab, "a:up")
+		if err := tab.admit("b", metaOf(later)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		refute(tab)
+		expect(t, tab, "a:up", "b:up")
+		if len(tab.departed.ids) != 0 || len(tab.departed.set) != 0 {
+			t.Errorf("%s: it is still among those that left", name)
+		}
+	}
+}
+
+// What others make up about this process is outbid; what it said itself, also earlier, is not.
+func TestRefutation(t *testing.T) {
+	own := rowAt("a", "h:1", 5, 1)
+	other := own
+	other.Weight = 9
+	forged := func(revision uint64) row { w := other; w.revision = revision; return w }
+	for name, tc := range map[string]struct {
+		refute func(*table) error
+		want   uint64 // own revision after it; 5: nothing was to be refuted
+		stands bool
+	}{
+		"the own row":             {func(t *table) error { return t.refuteRow(own) }, 5, false},
+		"an earlier row":          {func(t *table) error { return t.refuteRow(forged(4)) }, 5, false},
+		"the same revision":       {func(t *table) error { return t.refuteRow(forged(5)) }, 6, false},
+		"a later revision":        {func(t *table) error { return t.refuteRow(forged(9)) }, 10, false},
+		"a farewell":              {func(t *table) error { return t.refuteLeft(departure{"a", 5}) }, 6, false},
+		"an earlier farewell":     {func(t *table) error { return t.refuteLeft(departure{"a", 1}) }, 5, false},
+		"the last revision":       {func(t *table) error { return t.refuteRow(forged(maxNumber)) }, 5, true},
+		"a farewell past the end": {func(t *table) error { return t.refuteLeft(departure{"a", maxNumber}) }, 5, true},
+	} {
+		tab := newTable(own, false)
+		err := tc.refute(tab)
+		if tab.own.revision != tc.want {
+			t.Errorf("%s: own revision %d, want %d", name, tab.own.revision, tc.want)
+		}
+		if (tc.want > 5 || tc.stands) && !errors.Is(err, core.ErrConflict) {
+			t.Errorf("%s: it is not told of: %v", name, err)
+		}
 	}
 }
 
@@ -181,12 +271,12 @@ func TestBounds(t *testing.T) {
 			tab.alive(metaOf(w), "g")
 		}
 		tab.merge(w)
-		tab.left(core.MemberID(fmt.Sprintf("gone%06d", i)))
+		tab.left(departure{core.MemberID(fmt.Sprintf("gone%06d", i)), 1})
 	}
 	if len(tab.nodes) != maxMembers || len(tab.pending) > maxPending || len(tab.departed.ids) != maxDeparted || len(tab.departed.set) != maxDeparted {
 		t.Errorf("%d nodes, %d pending, %d departed", len(tab.nodes), len(tab.pending), len(tab.departed.ids))
 	}
-	if !tab.departed.has("gone099999") || tab.departed.has("gone000000") {
+	if !tab.departed.has("gone099999", 1) || tab.departed.has("gone000000", 1) {
 		t.Error("not the newest departures are kept")
 	}
 	state := tab.state()

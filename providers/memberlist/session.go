@@ -25,6 +25,7 @@ type session struct {
 	trans   *transport
 	queue   *lib.TransmitLimitedQueue
 	refused *refusals
+	outage  *outage
 	wake    chan struct{} // something changed
 	work    chan func()   // what blocks, for the worker goroutine
 	quit    chan struct{} // closed by halt
@@ -44,6 +45,15 @@ type session struct {
 	asking    map[core.MemberID]bool // who wants the own row
 	lost      map[string]time.Time   // gossip addresses of nodes that went, to be tried again
 	taken     error                  // the own ID is another's
+	entered   bool                   // the join is through
+	echoes    map[core.MemberID]echo // what members are to be shown that others say of them
+}
+
+// echo is news about a member, and where to show it to that member: if it did not say so itself, it
+// refutes it.
+type echo struct {
+	address string
+	message []byte
 }
 
 // maxPacket is what is sent in one packet, beside what the library adds.
@@ -60,12 +70,14 @@ func open(ctx context.Context, cfg settings, env core.Env, own row, client bool,
 	s := &session{
 		cfg: cfg, env: env, report: report,
 		refused:  &refusals{logger: env.Logger, clock: env.Clock},
+		outage:   &outage{logger: env.Logger, seeds: cfg.Seeds},
 		wake:     make(chan struct{}, 1),
 		work:     make(chan func(), 64),
 		quit:     make(chan struct{}),
 		gossiped: make(chan struct{}),
 		table:    newTable(own, client),
 		asking:   map[core.MemberID]bool{},
+		echoes:   map[core.MemberID]echo{},
 		lost:     map[string]time.Time{},
 	}
 	s.nodes.Store(1)
@@ -137,11 +149,23 @@ func (s *session) change(f func(t *table) bool) {
 
 func (s *session) alive(m meta, address string) {
 	s.change(func(t *table) bool {
-		t.alive(m, address)
+		if t.alive(m, address) {
+			s.echo(m.id, address, encodeRow(t.nodes[m.id].row))
+		}
 		delete(s.lost, address)
 		return m.id != t.id
 	})
 }
+
+// echo has a message about a member shown to that member. s.mu is held.
+func (s *session) echo(id core.MemberID, address string, message []byte) {
+	if len(message) <= maxPacket && len(s.echoes) < maxPending { // beyond, it comes with the next push/pull
+		s.echoes[id] = echo{address, message}
+	}
+}
+
+// encodeRow is the message that carries w.
+func encodeRow(w row) []byte { return append([]byte{msgRow}, w.encode()...) }
 
 func (s *session) gone(id core.MemberID) {
 	s.change(func(t *table) bool {
@@ -154,34 +178,83 @@ func (s *session) gone(id core.MemberID) {
 }
 
 // merge takes a row in. If it is news about a live member it is passed on as message; nil: it is
-// not, since a whole state is not gossip.
+// not, since a whole state is not gossip. The member itself is shown it.
 func (s *session) merge(w row, message []byte) {
+	var forged error
 	s.change(func(t *table) bool {
+		if w.ID == t.id {
+			forged = s.refute(t.refuteRow(w))
+			return forged != nil
+		}
 		news := t.merge(w)
-		if news && t.nodes[w.ID] != nil && message != nil && len(message) <= maxPacket {
-			s.queue.QueueBroadcast(broadcast{w.ID, message})
+		if n := t.nodes[w.ID]; news && n != nil {
+			s.echo(w.ID, n.address, encodeRow(w))
+			if message != nil && len(message) <= maxPacket {
+				s.queue.QueueBroadcast(broadcast{w.ID, message})
+			}
 		}
 		return news
 	})
+	if forged != nil {
+		s.refused.add(forged)
+	}
+}
+
+// refute has the own row spread, unless nothing was made up about this process, or it leaves. It
+// returns what is to be logged. s.mu is held.
+func (s *session) refute(forged error) error {
+	if forged == nil || s.isHalted() {
+		return nil
+	}
+	s.advertise = true
+	return forged
 }
 
 // left takes the farewell of a member in, and passes it on likewise. The address tells it from another
-// process that used the same ID by mistake; empty: not known.
-func (s *session) left(id core.MemberID, address string, message []byte) {
+// process that used the same ID by mistake; empty: not known. During the join, one of this process
+// means that the ID was used before; later, that somebody made it up.
+func (s *session) left(d departure, address string, message []byte) {
+	var forged error
 	s.change(func(t *table) bool {
-		if n := t.nodes[id]; n != nil && address != "" && n.address != address {
+		switch n := t.nodes[d.id]; {
+		case d.id == t.id:
+			forged = s.ownDeparture(t, d, address)
+			return true
+		case n != nil && address != "" && n.address != address:
 			return false
+		case !t.left(d):
+			return false
+		case n != nil:
+			if message != nil {
+				s.queue.QueueBroadcast(broadcast{d.id, message})
+			}
+			s.echo(d.id, n.address, encodeLeft(d, n.address))
 		}
-		if id == t.id && message == nil && s.taken == nil {
-			s.taken = fmt.Errorf("member ID %q has left before, and an ID is not used again: %w", id, core.ErrConflict)
-		}
-		known := t.nodes[id] != nil
-		news := t.left(id)
-		if news && known && message != nil {
-			s.queue.QueueBroadcast(broadcast{id, message})
-		}
-		return news
+		return true
 	})
+	if forged != nil {
+		s.refused.add(forged)
+	}
+}
+
+// ownDeparture takes in that this process is said to have left; an error says that it was made up.
+// s.mu is held.
+func (s *session) ownDeparture(t *table, d departure, address string) error {
+	switch {
+	case address != "" && address != s.address: // a process that used this ID by mistake
+	case s.entered:
+		return s.refute(t.refuteLeft(d))
+	case address == "" && s.taken == nil:
+		s.taken = fmt.Errorf("member ID %q has left before, and an ID is not used again: %w", t.id, core.ErrConflict)
+	}
+	return nil
+}
+
+// enter notes that the join is through.
+func (s *session) enter() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entered = true
 }
 
 // wanted notes that the member id asks for the own row.
@@ -250,9 +323,10 @@ func (s *session) farewell(ctx context.Context) error {
 		return ctx.Err()
 	}
 	s.mu.Lock()
-	id, others := s.table.id, len(s.table.nodes)
+	others := len(s.table.nodes)
+	message := s.table.farewell(s.address)
 	s.mu.Unlock()
-	s.tell(encodeLeft(id, s.address))
+	s.tell(message)
 	_ = s.list.Leave(time.Nanosecond) // its own waiting knows no ctx, and Shutdown may not overtake it
 	if others == 0 {
 		return nil
@@ -279,9 +353,8 @@ func (s *session) farewell(ctx context.Context) error {
 // taken this node in without an answer that arrived.
 func (s *session) retract() {
 	s.mu.Lock()
-	id := s.table.id
+	message := s.table.farewell(s.address)
 	s.mu.Unlock()
-	message := encodeLeft(id, s.address)
 	s.tell(message)
 	for _, address := range s.contacted {
 		_ = s.list.SendToAddress(lib.Address{Addr: address}, message) // a packet; who misses it will find out
