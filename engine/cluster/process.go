@@ -1,8 +1,8 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -56,25 +56,28 @@ func (w *wireEnvelope) AppendWire(b []byte) ([]byte, error) {
 
 // parse reads what is after the name of the message. It copies the data, which outlives the frame.
 func (w *wireEnvelope) parse(data []byte) error {
-	first := protowire.Number(1)
-	if w.view != nil {
-		first = 2
-	}
-	var inner error
-	err := fields(data, func(num protowire.Number, value uint64, data []byte) {
-		switch {
-		case w.view != nil && num == 1:
-			inner = fields(data, w.view.field)
-		case num == first:
-			w.message.Type = string(data)
-		case num == first+1:
-			w.message.Data = append([]byte(nil), data...)
-		case num == first+2:
-			w.remaining = micros(value)
-		}
-	})
-	if err = errors.Join(err, inner); err != nil {
+	if err := fields(data, w.field); err != nil {
 		return fmt.Errorf("%s: %w", w.typ, err)
+	}
+	w.message.Data = bytes.Clone(w.message.Data)
+	return nil
+}
+
+func (w *wireEnvelope) field(f field) error {
+	num := f.num
+	if w.view != nil {
+		if num == 1 {
+			return f.message(w.view.field)
+		}
+		num--
+	}
+	switch num {
+	case 1:
+		return f.text(&w.message.Type)
+	case 2:
+		return f.bytes(&w.message.Data)
+	case 3:
+		return f.micros(&w.remaining)
 	}
 	return nil
 }

@@ -1,11 +1,8 @@
 package cluster
 
 import (
-	"errors"
 	"sync"
 	"time"
-
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
@@ -99,37 +96,34 @@ func (w *wireEnds) AppendWire(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// eachEnd reads a granary.ActivationsTerminated and calls f with each end in it, up to the first that
+// eachEnd reads a granary.ActivationsTerminated and calls each with each end in it, up to the first that
 // is malformed. It keeps none, so that a message of many empty ends costs no memory.
-func eachEnd(data []byte, f func(core.Activation)) error {
-	var inner error
-	err := fields(data, func(num protowire.Number, _ uint64, data []byte) {
-		if num != 1 || inner != nil {
-			return
+func eachEnd(data []byte, each func(core.Activation)) error {
+	return fields(data, func(f field) error {
+		if f.num != 1 {
+			return nil
 		}
 		var a core.Activation
-		if a, inner = parseEnd(data); inner == nil {
-			f(a)
+		if err := parseEnd(f, &a); err != nil {
+			return err
 		}
+		each(a)
+		return nil
 	})
-	return errors.Join(err, inner)
 }
 
-func parseEnd(data []byte) (a core.Activation, err error) {
-	var inner error
-	err = fields(data, func(num protowire.Number, _ uint64, data []byte) {
-		switch num {
+func parseEnd(f field, a *core.Activation) error {
+	return f.message(func(f field) error {
+		switch f.num {
 		case 1:
-			a.Identity.Key = string(data)
+			return f.text(&a.Identity.Key)
 		case 2:
-			a.Identity.Kind = string(data)
+			return f.text(&a.Identity.Kind)
 		case 3:
-			if inner == nil {
-				inner = parsePlacement(data, &a.Placement)
-			}
+			return parsePlacement(f, &a.Placement)
 		}
+		return nil
 	})
-	return a, errors.Join(err, inner)
 }
 
 // dropEnded takes the notices of a member about activations of its own.

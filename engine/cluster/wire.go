@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -105,65 +104,62 @@ func (s stamp) size() int {
 	return n
 }
 
-func (s *stamp) field(num protowire.Number, value uint64, data []byte) {
-	switch num {
+func (s *stamp) field(f field) error {
+	switch f.num {
 	case 1:
-		s.lineage = string(data)
+		return f.text(&s.lineage)
 	case 2:
-		s.epoch = value
+		return f.number(&s.epoch)
 	case 3:
-		s.hash = value
+		return f.fixed(&s.hash)
 	}
+	return nil
 }
 
 // parseRequest reads a cluster.GrainRequest. The error wraps core.ErrInvalid.
 func parseRequest(data []byte, r *wireRequest) error {
-	var inner error
-	err := fields(data, func(num protowire.Number, value uint64, data []byte) {
-		switch num {
-		case 1:
-			r.index = int32(value)
-		case 2:
-			r.data = data
-		case 3:
-			r.codec = string(data)
-		case 100:
-			r.routed, r.id.Key = true, string(data)
-		case 101:
-			r.routed, r.id.Kind = true, string(data)
-		case 102:
-			r.routed = true
-			inner = fields(data, r.view.field)
-		case 103:
-			r.method = data
-		case 105:
-			r.remaining = micros(value)
-		case 106:
-			r.idempotent = value != 0
-		case 107:
-			if len(r.chain) < maxChain {
-				r.chain = append(r.chain, string(data))
-			} else {
-				inner = fmt.Errorf("more than %d calls wait for each other: %w", maxChain, core.ErrInvalid)
-			}
-		}
-	})
-	if err == nil {
-		err = inner
-	}
-	if err != nil {
+	if err := fields(data, r.field); err != nil {
 		return fmt.Errorf("grain request: %w", err)
 	}
 	return nil
 }
 
-// chainOf reads only the identities that wait for a request.
-func chainOf(data []byte, each func(id []byte)) {
-	_ = fields(data, func(num protowire.Number, _ uint64, data []byte) { // what is malformed is refused on the turn
-		if num == 107 {
-			each(data)
-		}
-	})
+func (r *wireRequest) field(f field) error {
+	r.routed = r.routed || f.num >= 100 && f.num <= 102
+	switch f.num {
+	case 1:
+		return f.int32(&r.index)
+	case 2:
+		return f.bytes(&r.data)
+	case 3:
+		return f.text(&r.codec)
+	case 100:
+		return f.text(&r.id.Key)
+	case 101:
+		return f.text(&r.id.Kind)
+	case 102:
+		return f.message(r.view.field)
+	case 103:
+		return f.bytes(&r.method)
+	case 105:
+		return f.micros(&r.remaining)
+	case 106:
+		return f.flag(&r.idempotent)
+	case 107:
+		return r.link(f)
+	}
+	return nil
+}
+
+// link reads one identity of the chain.
+func (r *wireRequest) link(f field) error {
+	if len(r.chain) >= maxChain {
+		return fmt.Errorf("more than %d calls wait for each other: %w", maxChain, core.ErrInvalid)
+	}
+	var id string
+	err := f.text(&id)
+	r.chain = append(r.chain, id)
+	return err
 }
 
 // wireResponse is a cluster.GrainResponse.
@@ -202,96 +198,61 @@ func appendPlacement(b []byte, p core.Placement) []byte {
 
 // parseResponse reads a cluster.GrainResponse. The error wraps core.ErrInvalid.
 func parseResponse(data []byte, r *wireResponse) error {
-	var inner error
-	err := fields(data, func(num protowire.Number, _ uint64, data []byte) {
-		switch num {
-		case 1:
-			r.data = data
-		case 2:
-			r.codec = string(data)
-		case 100:
-			inner = parsePlacement(data, &r.place)
-		}
-	})
-	if err == nil {
-		err = inner
-	}
-	if err != nil {
+	if err := fields(data, r.field); err != nil {
 		return fmt.Errorf("grain response: %w", err)
 	}
 	return nil
 }
 
-func parsePlacement(data []byte, p *core.Placement) error {
-	var inner error
-	err := fields(data, func(num protowire.Number, _ uint64, data []byte) {
-		switch num {
-		case 1:
-			inner = fields(data, func(num protowire.Number, _ uint64, data []byte) {
-				switch num {
-				case 1:
-					p.PID.Address = string(data)
-				case 2:
-					p.PID.ID = string(data)
-				case 100:
-					p.PID.Member = core.MemberID(data)
-				}
-			})
-		case 2:
-			inner = fields(data, func(num protowire.Number, value uint64, _ []byte) {
-				switch num {
-				case 1:
-					p.Token.Epoch = value
-				case 2:
-					p.Token.Seq = value
-				}
-			})
-		}
-	})
-	if err == nil {
-		err = inner
-	}
-	return err
-}
-
-// fields walks the fields of one message. What it does not know is skipped, as protobuf demands.
-func fields(data []byte, each func(num protowire.Number, value uint64, data []byte)) error {
-	for len(data) > 0 {
-		num, typ, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return malformed(n)
-		}
-		data = data[n:]
-		var value uint64
-		var bytes []byte
-		switch typ {
-		case protowire.VarintType:
-			value, n = protowire.ConsumeVarint(data)
-		case protowire.Fixed64Type:
-			value, n = protowire.ConsumeFixed64(data)
-		case protowire.BytesType:
-			bytes, n = protowire.ConsumeBytes(data)
-		default:
-			n = protowire.ConsumeFieldValue(num, typ, data)
-		}
-		if n < 0 {
-			return malformed(n)
-		}
-		data = data[n:]
-		each(num, value, bytes)
+func (r *wireResponse) field(f field) error {
+	switch f.num {
+	case 1:
+		return f.bytes(&r.data)
+	case 2:
+		return f.text(&r.codec)
+	case 100:
+		return parsePlacement(f, &r.place)
 	}
 	return nil
 }
 
-func malformed(n int) error {
-	return fmt.Errorf("%w: %w", protowire.ParseError(n), core.ErrInvalid)
+// parsePlacement reads a granary.Placement.
+func parsePlacement(f field, p *core.Placement) error {
+	return f.message(func(f field) error {
+		switch f.num {
+		case 1:
+			return parsePID(f, &p.PID)
+		case 2:
+			return parseToken(f, &p.Token)
+		}
+		return nil
+	})
 }
 
-func micros(v uint64) time.Duration {
-	if v > uint64(math.MaxInt64/int64(time.Microsecond)) {
-		return 0
-	}
-	return time.Duration(v) * time.Microsecond
+func parsePID(f field, p *core.PID) error {
+	return f.message(func(f field) error {
+		switch f.num {
+		case 1:
+			return f.text(&p.Address)
+		case 2:
+			return f.text(&p.ID)
+		case 100:
+			return f.text((*string)(&p.Member))
+		}
+		return nil
+	})
+}
+
+func parseToken(f field, t *core.Token) error {
+	return f.message(func(f field) error {
+		switch f.num {
+		case 1:
+			return f.number(&t.Epoch)
+		case 2:
+			return f.number(&t.Seq)
+		}
+		return nil
+	})
 }
 
 func appendVarint(b []byte, num protowire.Number, v uint64) []byte {
@@ -315,12 +276,13 @@ func appendString(b []byte, num protowire.Number, v string) []byte {
 	return protowire.AppendString(protowire.AppendTag(b, num, protowire.BytesType), v)
 }
 
-// parseCancel reads a granary.CancelCall.
+// parseCancel reads a granary.CancelCall. The error wraps core.ErrInvalid.
 func parseCancel(data []byte) (number uint64, err error) {
-	err = fields(data, func(num protowire.Number, value uint64, _ []byte) {
-		if num == 1 {
-			number = value
+	err = fields(data, func(f field) error {
+		if f.num != 1 {
+			return nil
 		}
+		return f.number(&number)
 	})
 	return number, err
 }

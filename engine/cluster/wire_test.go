@@ -5,9 +5,11 @@ import (
 	"errors"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/granary-go/granary/core"
@@ -130,21 +132,144 @@ func TestWireTakesAnything(t *testing.T) {
 	}
 }
 
+// TestWireTypesAreChecked sends each known field of each message with every wire type: what the schema
+// does not say is refused. Unknown fields of any type are skipped.
+func TestWireTypesAreChecked(t *testing.T) {
+	forms := map[protowire.Type][]byte{
+		protowire.VarintType: {1}, protowire.Fixed64Type: make([]byte, 8), protowire.BytesType: {0},
+		protowire.Fixed32Type: make([]byte, 4), protowire.StartGroupType: nil, // ended below
+	}
+	const (
+		v = protowire.VarintType
+		b = protowire.BytesType
+	)
+	inside := func(outer ...protowire.Number) func([]byte) []byte {
+		return func(data []byte) []byte {
+			for _, num := range outer {
+				data = protowire.AppendBytes(protowire.AppendTag(nil, num, b), data)
+			}
+			return data
+		}
+	}
+	stampTypes := map[protowire.Number]protowire.Type{1: b, 2: v, 3: protowire.Fixed64Type}
+	tests := []struct {
+		name  string
+		types map[protowire.Number]protowire.Type
+		wrap  func([]byte) []byte
+		parse func([]byte) error
+	}{
+		{"request", map[protowire.Number]protowire.Type{1: v, 2: b, 3: b, 100: b, 101: b, 102: b, 103: b, 105: v, 106: v, 107: b}, inside(), func(data []byte) error { return parseRequest(data, &wireRequest{}) }},
+		{"view", stampTypes, inside(102), func(data []byte) error { return parseRequest(data, &wireRequest{}) }},
+		{"response", map[protowire.Number]protowire.Type{1: b, 2: b, 100: b}, inside(), func(data []byte) error { return parseResponse(data, &wireResponse{}) }},
+		{"placement", map[protowire.Number]protowire.Type{1: b, 2: b}, inside(100), func(data []byte) error { return parseResponse(data, &wireResponse{}) }},
+		{"pid", map[protowire.Number]protowire.Type{1: b, 2: b, 100: b}, inside(1, 100), func(data []byte) error { return parseResponse(data, &wireResponse{}) }},
+		{"token", map[protowire.Number]protowire.Type{1: v, 2: v}, inside(2, 100), func(data []byte) error { return parseResponse(data, &wireResponse{}) }},
+		{"cancel", map[protowire.Number]protowire.Type{1: v}, inside(), func(data []byte) error { _, err := parseCancel(data); return err }},
+		{"ends", map[protowire.Number]protowire.Type{1: b}, inside(), func(data []byte) error { return eachEnd(data, func(core.Activation) {}) }},
+		{"end", map[protowire.Number]protowire.Type{1: b, 2: b, 3: b}, inside(1), func(data []byte) error { return eachEnd(data, func(core.Activation) {}) }},
+		{"lookup", map[protowire.Number]protowire.Type{1: b, 2: b, 3: b, 4: v}, inside(), func(data []byte) error { return (&wireEnvelope{view: &stamp{}}).parse(data) }},
+		{"view of a lookup", stampTypes, inside(1), func(data []byte) error { return (&wireEnvelope{view: &stamp{}}).parse(data) }},
+		{"process", map[protowire.Number]protowire.Type{1: b, 2: b, 3: v}, inside(), func(data []byte) error { return (&wireEnvelope{}).parse(data) }},
+	}
+	for _, test := range tests {
+		for num := protowire.Number(1); num <= 200; num++ {
+			want, known := test.types[num]
+			for typ, form := range forms {
+				data := append(protowire.AppendTag(nil, num, typ), form...)
+				if typ == protowire.StartGroupType {
+					data = protowire.AppendTag(data, num, protowire.EndGroupType)
+				}
+				err := test.parse(test.wrap(data))
+				if refused := known && typ != want; (err != nil) != refused || err != nil && !errors.Is(err, core.ErrInvalid) {
+					t.Errorf("%s: field %d of wire type %d: %v, want an error: %v", test.name, num, typ, err, refused)
+				}
+			}
+		}
+	}
+}
+
+// TestErrorsOfParsersStay when what follows them is right.
+func TestErrorsOfParsersStay(t *testing.T) {
+	var deep []byte
+	for range maxChain + 1 {
+		deep = appendString(deep, 107, "K/a")
+	}
+	deep = appendBytes(deep, 102, stamp{"L", 7, 8}.append(nil))
+	if err := parseRequest(deep, &wireRequest{}); !errors.Is(err, core.ErrInvalid) {
+		t.Errorf("a chain too long, then a view: %v", err)
+	}
+	view := protowire.AppendBytes(protowire.AppendTag(nil, 102, protowire.BytesType), []byte{0x0a, 0x05})
+	view = appendBytes(view, 102, stamp{"L", 7, 8}.append(nil))
+	if err := parseRequest(view, &wireRequest{}); !errors.Is(err, core.ErrInvalid) {
+		t.Errorf("a broken view, then a good one: %v", err)
+	}
+	broken := appendBytes(nil, 100, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), []byte{0x0a, 0x05}))
+	broken = appendBytes(broken, 100, appendPlacement(nil, somewhere))
+	if err := parseResponse(broken, &wireResponse{}); !errors.Is(err, core.ErrInvalid) {
+		t.Errorf("a broken placement, then a good one: %v", err)
+	}
+	pid := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), []byte{0x0a, 0x05})
+	if err := parseResponse(appendBytes(nil, 100, append(pid, appendPlacement(nil, somewhere)...)), &wireResponse{}); !errors.Is(err, core.ErrInvalid) {
+		t.Errorf("a broken PID, then a good one: %v", err)
+	}
+}
+
+// FuzzParseRequest: what is taken reads as the generated code reads it, and comes back when it is
+// written again; what is not is refused by a typed error; either costs memory in proportion.
 func FuzzParseRequest(f *testing.F) {
 	request := wireRequest{index: 2, data: []byte("data"), method: []byte("Say"), routed: true, id: core.Identity{Kind: "K", Key: "k"}, view: stamp{"L", 7, 8}, remaining: time.Second, chain: []string{"K/a"}}
 	whole, _ := request.AppendWire(nil)
 	f.Add(whole)
+	request.index, request.codec, request.idempotent = -1, "json", true
+	whole, _ = request.AppendWire(nil)
+	f.Add(whole)
+	f.Add(bytes.Repeat(whole, 20))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var own wireRequest
-		p := &clusterpb.GrainRequest{}
-		if err := parseRequest(data, &own); err != nil {
+		var err error
+		used := allocated(func() { err = parseRequest(data, &own) })
+		if limit := uint64(8*len(data) + 64<<10); used > limit {
+			t.Fatalf("%d bytes allocated for %d, the limit is %d", used, len(data), limit)
+		}
+		if err != nil {
+			if !errors.Is(err, core.ErrInvalid) {
+				t.Fatalf("untyped error: %v", err)
+			}
 			return
 		}
-		if err := proto.Unmarshal(data, p); err != nil || len(p.ProtoReflect().GetUnknown()) > 0 {
-			return // UTF-8 and wire types are judged by whoever uses the field
+		again, err := own.AppendWire(nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if own.index != p.GetMethodIndex() || own.id.Key != p.GetIdentity() || own.idempotent != p.GetIdempotent() || !bytes.Equal(own.data, p.GetMessageData()) {
+		var back wireRequest
+		if err := parseRequest(again, &back); err != nil || !reflect.DeepEqual(normal(own), normal(back)) {
+			t.Fatalf("%x: %+v came back as %+v, %v", data, own, back, err)
+		}
+		p := &clusterpb.GrainRequest{}
+		if err := proto.Unmarshal(data, p); err != nil {
+			return // UTF-8 is judged by whoever uses the field
+		}
+		if !reflect.DeepEqual(normal(own), normal(fromProto(p, own.routed))) {
 			t.Fatalf("%x: %+v, the generated code reads %v", data, own, p)
 		}
 	})
+}
+
+// normal is r without what makes no difference: empty identities of the chain, which are not written,
+// and empty slices.
+func normal(r wireRequest) wireRequest {
+	r.data, r.method = append([]byte(nil), r.data...), append([]byte(nil), r.method...)
+	r.chain = append([]string(nil), slices.DeleteFunc(slices.Clone(r.chain), func(id string) bool { return id == "" })...)
+	return r
+}
+
+func fromProto(p *clusterpb.GrainRequest, routed bool) wireRequest {
+	remaining := field{value: uint64(p.GetRemainingMicros()), typ: protowire.VarintType}
+	r := wireRequest{
+		index: p.GetMethodIndex(), data: p.GetMessageData(), codec: p.GetMessageTypeName(), method: []byte(p.GetMethod()), routed: routed,
+		id: core.Identity{Kind: p.GetKind(), Key: p.GetIdentity()}, idempotent: p.GetIdempotent(), chain: p.GetCallChain(),
+		view: stamp{p.GetView().GetLineage(), p.GetView().GetEpoch(), p.GetView().GetHash()},
+	}
+	_ = remaining.micros(&r.remaining) // it is a number
+	return r
 }
