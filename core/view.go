@@ -148,6 +148,9 @@ func (v *View) Departed() iter.Seq[Departure] { return slices.Values(v.rec.Depar
 // Changes walks the steps of ownership of the last 64 epochs, ascending.
 func (v *View) Changes() iter.Seq[Change] { return slices.Values(v.rec.Changes) }
 
+// Suspicions walks the votes against members, as the record lists them.
+func (v *View) Suspicions() iter.Seq[Suspicion] { return slices.Values(v.rec.Suspicions) }
+
 // Order is the relation of one view to another.
 type Order int8
 

@@ -66,7 +66,7 @@ func TestEmptyReport(t *testing.T) {
 		if e := x.report(); e.Outcome != Ignored || len(e.Missing) != 2 {
 			t.Fatalf("%v, missing %v", e.Outcome, e.Missing)
 		}
-		if e := x.after(time.Second / 2).report(self, b, c); e.Outcome != Ignored {
+		if e := x.after(time.Second/2).report(self, b, c); e.Outcome != Ignored {
 			t.Fatalf("back in time: %v", e.Outcome)
 		}
 		x.report()

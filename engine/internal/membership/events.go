@@ -75,7 +75,7 @@ type Self struct {
 	Reason string
 }
 
-func (Applied) notice()    {}
+func (Applied) notice()      {}
 func (Suspected) notice()    {}
 func (Cleared) notice()      {}
 func (EndpointUp) notice()   {}

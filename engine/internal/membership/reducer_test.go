@@ -102,7 +102,7 @@ func TestMissingLongerThanTheGraceIsOut(t *testing.T) {
 	x := newTester(t, unordered("s", time.Second))
 	x.report(self, b, c)
 	x.report(self, c)
-	x.after(400 * time.Millisecond).report(self, c) // the grace does not begin anew
+	x.after(400*time.Millisecond).report(self, c) // the grace does not begin anew
 	x.wantNext(600 * time.Millisecond)
 	e := x.after(600 * time.Millisecond).step(Tick{})
 	x.wantIDs("left", ids(e.Topology.Left), "b")
