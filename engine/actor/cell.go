@@ -272,8 +272,8 @@ func (c *cell) decode(it *item, enc Encoded) bool {
 		return true
 	}
 	err = &DecodeError{Target: c.ref.PID(), Err: err}
+	c.ref.sys.unhandled(c, &it.env, err)
 	if it.env.Reply != nil {
-		it.env.Reply.Reply(it.env.ReplyID, nil, err)
 		return false
 	}
 	c.ref.sys.log.Warn("actor: message dropped", "actor", c.ref.id, "error", err)

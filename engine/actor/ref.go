@@ -304,10 +304,7 @@ func (c *cell) dropOldest() {
 		if !ok {
 			return
 		}
-		err := c.overloaded()
-		if it.env.Reply != nil {
-			it.env.Reply.Reply(it.env.ReplyID, nil, err)
-		}
+		c.ref.sys.unhandled(c, &it.env, c.overloaded())
 	}
 }
 

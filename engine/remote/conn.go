@@ -22,15 +22,19 @@ var (
 // conn is one epoch of a connection with one peer: from the moment its first message may be queued to
 // its end, which fails everything outstanding. It answers the asks that came by it, each by its inAsk.
 type conn struct {
-	r       *Remote
-	peer    *Peer
-	w       *writer
-	heard   *heard       // of the peer
-	ep      *endpoint    // whose dial it is; nil: it was accepted
-	in      reader       // of the reading goroutine
-	open    atomic.Int64 // asks of the peer without an answer
-	leaving atomic.Bool  // the peer has said goodbye: the last answers are awaited
-	over    atomic.Bool  // nothing that came by it is delivered any more
+	r        *Remote
+	peer     *Peer
+	w        *writer
+	heard    *heard       // of the peer
+	ep       *endpoint    // whose dial it is; nil: it was accepted
+	in       reader       // of the reading goroutine
+	open     atomic.Int64 // asks of the peer without an answer
+	leaving  atomic.Bool  // the peer has said goodbye: the last answers are awaited
+	mayClose atomic.Bool  // and awaits nothing
+	over     atomic.Bool  // nothing that came by it is delivered any more
+
+	tallyMu sync.Mutex
+	tally   tally
 
 	mu     sync.Mutex
 	link   link // nil: not connected yet
@@ -82,6 +86,9 @@ func (c *conn) read(l link) {
 			err = c.receive(frame)
 		}
 		if err != nil {
+			if c.leaving.Load() {
+				err = errDisconnected
+			}
 			c.end(err)
 			return
 		}
@@ -127,21 +134,43 @@ func (c *conn) Reply(id uint64, msg any, err error) {
 }
 
 // leave is what a DisconnectRequest asks for: nothing new goes to the peer, and the link ends when the
-// last answer is here, or a little later. So a question that was on its way when the peer said goodbye
-// is answered like any other.
-func (c *conn) leave() error {
-	c.w.refuse(fmt.Errorf("remote: send to member %s at %s: %w", c.peer.Member.ID, c.peer.Member.Address, errDisconnected))
+// last answer and the last receipt are here, or a little later. So what was on its way when the peer said
+// goodbye is answered and accounted for like everything else.
+func (c *conn) leave(request []byte) error {
+	settled, err := parseDisconnect(request)
+	if err != nil {
+		return err
+	}
+	c.w.refuse(c.farewell())
 	if c.ep != nil {
 		c.ep.lost(c, errDisconnected)
 	}
-	again := c.leaving.Swap(true)
-	if c.w.outstanding() == 0 {
+	if settled {
+		c.mayClose.Store(true)
+	}
+	if !c.leaving.Swap(true) {
+		c.r.clock.AfterFunc(stopGrace, func() { c.end(errDisconnected) })
+	}
+	return c.parted()
+}
+
+// farewell is why a link whose peer has said goodbye takes nothing new.
+func (c *conn) farewell() error {
+	return fmt.Errorf("remote: send to member %s at %s: %w", c.peer.Member.ID, c.peer.Member.Address, errDisconnected)
+}
+
+// parted goes on with the end of a link whose peer has said goodbye, once this side awaits nothing: the
+// peer is told so, and the link is closed when the peer has said the same. What the side that closes has
+// just written may be lost, and so nobody closes while the other awaits something.
+func (c *conn) parted() error {
+	if !c.leaving.Load() || !c.w.settled() {
+		return nil
+	}
+	if c.mayClose.Load() {
 		return errDisconnected
 	}
-	if again {
-		return nil // its time runs
-	}
-	c.r.clock.AfterFunc(stopGrace, func() { c.end(errDisconnected) })
+	c.sendReceipt(true)
+	c.w.goodbye(c.farewell(), true)
 	return nil
 }
 
@@ -160,6 +189,7 @@ func (c *conn) end(reason error) {
 	close(c.done)
 	l := c.link
 	c.mu.Unlock()
+	c.endReceipts()
 	c.fail(left, reason)
 	if l != nil {
 		l.close(reason)
@@ -190,17 +220,19 @@ func (c *conn) fail(left lost, reason error) {
 		}
 	}
 	for _, f := range left.frames {
-		c.deadLetters(f.data)
+		c.deadLetters(f.data, reason)
 	}
+	c.unreported(left, reason)
 }
 
 // deadLetters reports the messages of a frame that was never written. Asks among them have been told.
-func (c *conn) deadLetters(frame []byte) {
+func (c *conn) deadLetters(frame []byte, reason error) {
 	tag, body, err := frameBody(frame)
 	var b batch
 	if err != nil || tag != tagBatch || b.parse(body, c.r.limits) != nil || c.r.sys == nil {
 		return
 	}
+	unsent := undelivered(fmt.Errorf("remote: the link to member %s ended before it was sent: %w", c.peer.Member.ID, unreachable(reason)))
 	_ = b.each(func(e *envelope) error { // the frame is our own
 		if e.requestID != 0 || e.replyTo != 0 {
 			return nil
@@ -216,7 +248,7 @@ func (c *conn) deadLetters(frame []byte) {
 		in := newInbound(name, e.data)
 		in.From, in.typ, in.ask.recursion = c.peer, c.r.cfg.Types.find(b.types[e.typ]), int32(c.r.limits.Recursion)
 		target := core.PID{Address: string(p.address), ID: string(p.id), Member: c.peer.Member.ID}
-		_ = c.r.sys.Deliver(target, actor.Envelope{Message: in}) // not of this member, so a dead letter
+		c.r.sys.ReportDeadLetter(actor.DeadLetter{Target: target, Message: in, Count: 1, Err: unsent})
 		c.r.count("remote.undelivered")
 		return nil
 	})

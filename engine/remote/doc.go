@@ -10,5 +10,14 @@
 // large. Whatever breaks the frame's form ends the stream with a typed reason; a single message that
 // is not allowed or not known is refused alone, and an ask is told so.
 //
+// A message of which no answer is awaited is accounted for as well. The peer sends receipts: how many it
+// has handled, and which it refused (no such process, a full mailbox, not allowed, not known). A refused
+// one is a dead letter of the sender's system, not delivered, with target, type and reason; those beyond
+// 256 kinds or 64 KiB in 100 ms are told of as a number only. When a link breaks, what it took and no
+// receipt covers is a dead letter of unknown fate: it may have been handled, up to 100 ms ago. The last
+// 4,096 are known by target and type, of the others only the number. An orderly stop leaves none.
+// What a receipt has covered and an actor gives up only after its link has ended, is a dead letter of the
+// receiver's system alone.
+//
 // Nothing above the link seam (link.go) knows gRPC.
 package remote

@@ -55,8 +55,15 @@ const (
 	frameHead   = 1 + frameBytes
 )
 
-// frameDisconnect is a RemoteMessage with an empty DisconnectRequest.
-var frameDisconnect = [...]byte{tagDisconnect, 0}
+// tagSettled is the one field of a DisconnectRequest.
+const tagSettled = 100<<3 | 0
+
+// frameDisconnect is a RemoteMessage with an empty DisconnectRequest, frameSettled one that says that
+// nothing is awaited.
+const (
+	frameDisconnect = string(rune(tagDisconnect)) + "\x00"
+	frameSettled    = string(rune(tagDisconnect)) + "\x03\xa0\x06\x01"
+)
 
 // Encoder is a message that writes itself into the frame, without a message of protobuf between.
 type Encoder interface {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/granary-go/granary/core"
@@ -46,6 +47,15 @@ func (in *Inbound) Decode() (any, error) {
 		return in, nil
 	}
 	return in.typ.decode(in.Data, int(in.ask.recursion))
+}
+
+// Undelivered tells the member that sent a message of which no answer is awaited that it will not be
+// handled, the first time. An ask is answered instead.
+func (in *Inbound) Undelivered(target core.PID, err error) {
+	if in.RequestID == 0 && in.ask.c != nil && in.ask.answered.Swap(1) == 0 {
+		in.ask.c.r.count("remote.undelivered")
+		in.ask.c.refusedTell(target.ID, in.Type, err)
+	}
 }
 
 // Size is the number of bytes that the message holds, for mailboxes bounded in bytes.
@@ -110,6 +120,7 @@ type reader struct {
 	names   map[string]string // of types that are not registered
 	targets map[string]*inTarget
 	senders map[string]*inSender
+	tells   uint64 // messages of the present frame that await no answer
 }
 
 // receive handles one frame. An error ends the link.
@@ -130,9 +141,12 @@ func (c *conn) receive(frame []byte) (err error) {
 			return err
 		}
 		c.in.resolveTypes(c.r.cfg.Types)
-		return c.in.batch.each(c.handle)
+		c.in.tells = 0
+		err := c.in.batch.each(c.handle)
+		c.handled(c.in.tells)
+		return err
 	case tagDisconnect:
-		return c.leave()
+		return c.leave(body)
 	case tagConnect, tagResponse:
 		return violation("a second handshake")
 	}
@@ -175,10 +189,16 @@ func (c *conn) handle(e *envelope) error {
 	}
 	if e.replyTo != 0 {
 		c.answer(e, t)
-		if c.leaving.Load() && c.w.outstanding() == 0 {
-			return errDisconnected
+		return c.parted()
+	}
+	if t.system == systemReceipt {
+		if err := c.receipt(e.data); err != nil {
+			return err
 		}
-		return nil
+		return c.parted()
+	}
+	if e.requestID == 0 {
+		c.in.tells++
 	}
 	if err := c.deliver(e, t); err != nil {
 		c.refused(e, t.name, err)
@@ -230,8 +250,9 @@ func (c *conn) deliver(e *envelope, t *inType) error {
 	}
 	env.Message = in
 	if e.requestID == 0 {
+		in.ask.c = c
 		if err := c.r.sys.Deliver(to.pid, env); err != nil {
-			c.r.count("remote.undelivered") // the runtime has reported it
+			in.Undelivered(to.pid, err) // the runtime has reported it
 		}
 		return nil
 	}
@@ -351,7 +372,7 @@ func (c *conn) answer(e *envelope, t *inType) {
 	a.reply.Reply(a.id, in, nil)
 }
 
-// refused says that a message did not reach its target: to the asker, or to the log.
+// refused says that a message did not reach its target: to the asker, or in the next receipt and the log.
 func (c *conn) refused(e *envelope, typ string, err error) {
 	c.r.count("remote.refused")
 	err = undelivered(fmt.Errorf("remote: message for member %s: %w", c.r.cfg.Member, err))
@@ -360,10 +381,17 @@ func (c *conn) refused(e *envelope, typ string, err error) {
 		c.Reply(e.requestID, nil, err)
 		return
 	}
+	if systemType(typ) == notSystem {
+		p, _ := parsePID(c.in.batch.targets[e.target], c.r.limits) // what is wrong with it is err
+		c.refusedTell(strings.ToValidUTF8(string(p.id), ""), typ, err)
+	}
 	if c.r.quiet.allow(c.r.clock.Now()) {
 		c.r.log.LogAttrs(c.r.root, slog.LevelWarn, "remote: message refused",
 			slog.String("member", string(c.peer.Member.ID)), slog.String("type", typ), slog.String("error", err.Error()))
 	}
 }
 
-var _ actor.Encoded = (*Inbound)(nil)
+var (
+	_ actor.Encoded       = (*Inbound)(nil)
+	_ actor.Undeliverable = (*Inbound)(nil)
+)

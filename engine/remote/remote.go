@@ -433,7 +433,8 @@ func (r *Remote) goodbye(ctx context.Context, conns []*conn) {
 	stop := r.clock.AfterFunc(stopGrace, func() { close(over) })
 	defer stop()
 	for _, c := range conns {
-		c.w.goodbye(fmt.Errorf("remote: send to member %s: %w", c.peer.Member.ID, errStopping))
+		c.sendReceipt(true)
+		c.w.goodbye(fmt.Errorf("remote: send to member %s: %w", c.peer.Member.ID, errStopping), false)
 	}
 	for _, c := range conns {
 		if !c.connected() {

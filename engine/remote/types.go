@@ -152,6 +152,7 @@ const (
 	systemTerminated
 	systemStop
 	systemPoison
+	systemReceipt // of the link itself
 )
 
 const (
@@ -174,6 +175,8 @@ func systemType(name string) system {
 		return systemStop
 	case typePoison:
 		return systemPoison
+	case typeReceipt:
+		return systemReceipt
 	}
 	return notSystem
 }

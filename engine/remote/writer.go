@@ -33,9 +33,12 @@ type writer struct {
 	awake    bool        // the flusher has been told
 	opened   bool        // there is a link
 	ended    error       // why nothing is taken any more
-	leaving  bool        // goodbye was said
+	leaving  bool        // users' messages are refused with full
+	farewell bool        // goodbye was said
+	final    bool        // and that nothing is awaited
 	quiet    []chan bool // closed when all is written
 
+	tells  tells
 	asks   map[uint64]ask
 	kept   int    // asks before the next sweep may be
 	nextID uint64 // of asks whose own ID cannot be used
@@ -45,6 +48,7 @@ type queued struct {
 	frame *outFrame
 	seq   uint64
 	msgs  int
+	tells uint64 // as tells.queued was when it was complete
 }
 
 // ask is a question whose answer is outstanding.
@@ -176,6 +180,9 @@ func (w *writer) queue(o *outgoing, u urgency) error {
 	}
 	w.msgs++
 	w.bytes += len(w.build.buf) - before
+	if o.requestID == 0 && o.replyTo == 0 && w.build.types.last != typeReceipt {
+		w.tells.add(o.target, w.build.types.last)
+	}
 	if w.build.full() {
 		w.seal()
 	}
@@ -196,7 +203,7 @@ func (w *writer) newFrame() *outFrame {
 func (w *writer) seal() {
 	msgs := w.build.count
 	w.cur.data = w.build.finish()
-	w.sealed = append(w.sealed, queued{w.cur, w.seq, msgs})
+	w.sealed = append(w.sealed, queued{w.cur, w.seq, msgs, w.tells.queued})
 	w.cur = nil
 }
 
@@ -232,7 +239,7 @@ func (w *writer) take() *outFrame {
 			w.sealed = w.sealed[1:]
 			w.msgs -= q.msgs
 			w.bytes -= max(len(q.frame.data)-frameHead, 0)
-			w.sent = q.seq
+			w.sent, w.tells.handed = q.seq, q.tells
 			w.inflight++
 			return q.frame
 		}
@@ -315,6 +322,9 @@ type lost struct {
 	asks   []ask // sent tells which
 	sent   uint64
 	frames []*outFrame // that were never handed to the link
+
+	tells     []tellName // handed over, no answer awaited, no receipt
+	moreTells uint64     // whose names are forgotten
 }
 
 // end makes all later sends fail with err, and gives what is unfinished. Only the first call does.
@@ -329,13 +339,14 @@ func (w *writer) end(err error) (lost, bool) {
 	}
 	w.ended = undelivered(err)
 	out := lost{sent: w.sent, asks: make([]ask, 0, len(w.asks))}
+	out.tells, out.moreTells = w.tells.unreported()
 	for _, a := range w.asks {
 		out.asks = append(out.asks, a)
 	}
 	for _, q := range w.sealed {
 		out.frames = append(out.frames, q.frame)
 	}
-	w.asks, w.sealed, w.msgs, w.bytes = nil, nil, 0, 0
+	w.asks, w.sealed, w.msgs, w.bytes, w.tells.names = nil, nil, 0, 0, nil
 	w.tellQuiet()
 	return out, true
 }
@@ -362,26 +373,32 @@ func (w *writer) refuse(err error) {
 	w.full = undelivered(err)
 }
 
-// outstanding is the number of asks that are not answered.
-func (w *writer) outstanding() int {
+// settled reports whether the peer has answered every ask and reported every other message that the
+// link took.
+func (w *writer) settled() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.asks)
+	return len(w.asks) == 0 && w.tells.open() == 0
 }
 
-// goodbye queues a DisconnectRequest behind everything else; of what comes later only answers are taken.
-func (w *writer) goodbye(err error) {
+// goodbye queues a DisconnectRequest behind everything else, once; of what comes later only answers and
+// receipts are taken. settled says so to the peer, once more if need be.
+func (w *writer) goodbye(err error, settled bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended != nil || w.leaving {
+	if w.ended != nil || w.final || w.farewell && !settled {
 		return
 	}
 	if w.cur != nil && w.build.count > 0 {
 		w.seal()
 	}
-	w.leaving = true
+	w.leaving, w.farewell, w.final = true, true, settled
 	w.full = undelivered(err)
+	text := frameDisconnect
+	if settled {
+		text = frameSettled
+	}
 	w.seq++
-	w.sealed = append(w.sealed, queued{&outFrame{data: append(make([]byte, 0, firstFrame), frameDisconnect[:]...), done: w.done}, w.seq, 0})
+	w.sealed = append(w.sealed, queued{&outFrame{data: append(make([]byte, 0, firstFrame), text...), done: w.done}, w.seq, 0, w.tells.queued})
 	w.signal()
 }

@@ -236,12 +236,12 @@ func TestEndTellsSentFromUnsent(t *testing.T) {
 func TestGoodbye(t *testing.T) {
 	w := testWriter(t, nil)
 	_ = w.tell(1)
-	w.goodbye(core.ErrStopped)
-	w.goodbye(core.ErrStopped)
+	w.goodbye(core.ErrStopped, false)
+	w.goodbye(core.ErrStopped, false)
 	if err := w.tell(1); !errors.Is(err, core.ErrStopped) {
 		t.Errorf("send after goodbye: %v", err)
 	}
-	if len(w.sealed) != 2 || string(w.sealed[1].frame.data) != string(frameDisconnect[:]) {
+	if len(w.sealed) != 2 || string(w.sealed[1].frame.data) != frameDisconnect {
 		t.Errorf("%d frames are queued, want the messages and then the goodbye", len(w.sealed))
 	}
 }

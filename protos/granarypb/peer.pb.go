@@ -72,6 +72,153 @@ func (x *CancelCall) GetRequestId() uint64 {
 	return 0
 }
 
+// Receipt tells a peer, on the connection that its messages come by, what became of those that await
+// no answer: envelopes with neither a request_id nor a reply_to, receipts excepted. It is never answered.
+type Receipt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many of them the connection has brought so far, refused ones included.
+	Handled uint64 `protobuf:"varint,1,opt,name=handled,proto3" json:"handled,omitempty"`
+	// Those that were refused since the last receipt, 256 entries at most.
+	Refused []*RefusedMessages `protobuf:"bytes,2,rep,name=refused,proto3" json:"refused,omitempty"`
+	// How many more were refused since the last receipt, of which nothing else is said.
+	MoreRefused   uint64 `protobuf:"varint,3,opt,name=more_refused,json=moreRefused,proto3" json:"more_refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Receipt) Reset() {
+	*x = Receipt{}
+	mi := &file_granary_peer_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Receipt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Receipt) ProtoMessage() {}
+
+func (x *Receipt) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_peer_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
+func (*Receipt) Descriptor() ([]byte, []int) {
+	return file_granary_peer_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Receipt) GetHandled() uint64 {
+	if x != nil {
+		return x.Handled
+	}
+	return 0
+}
+
+func (x *Receipt) GetRefused() []*RefusedMessages {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+func (x *Receipt) GetMoreRefused() uint64 {
+	if x != nil {
+		return x.MoreRefused
+	}
+	return 0
+}
+
+// RefusedMessages are messages of one type for one process that were refused for one reason.
+type RefusedMessages struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Process ID of the target.
+	Target string `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	// Full name of the type.
+	TypeName string `protobuf:"bytes,2,opt,name=type_name,json=typeName,proto3" json:"type_name,omitempty"`
+	// How many.
+	Count uint64 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	// Name of the sentinel error that says why, such as "overloaded"; empty: none.
+	Sentinel string `protobuf:"bytes,4,opt,name=sentinel,proto3" json:"sentinel,omitempty"`
+	// Text of the error, for people.
+	Text          string `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefusedMessages) Reset() {
+	*x = RefusedMessages{}
+	mi := &file_granary_peer_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefusedMessages) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefusedMessages) ProtoMessage() {}
+
+func (x *RefusedMessages) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_peer_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefusedMessages.ProtoReflect.Descriptor instead.
+func (*RefusedMessages) Descriptor() ([]byte, []int) {
+	return file_granary_peer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RefusedMessages) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *RefusedMessages) GetTypeName() string {
+	if x != nil {
+		return x.TypeName
+	}
+	return ""
+}
+
+func (x *RefusedMessages) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *RefusedMessages) GetSentinel() string {
+	if x != nil {
+		return x.Sentinel
+	}
+	return ""
+}
+
+func (x *RefusedMessages) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // ActivationsTerminated tells a member, in one batch, which activations have ended, so that its
 // location cache drops what equals them. It is never answered.
 type ActivationsTerminated struct {
@@ -84,7 +231,7 @@ type ActivationsTerminated struct {
 
 func (x *ActivationsTerminated) Reset() {
 	*x = ActivationsTerminated{}
-	mi := &file_granary_peer_proto_msgTypes[1]
+	mi := &file_granary_peer_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -96,7 +243,7 @@ func (x *ActivationsTerminated) String() string {
 func (*ActivationsTerminated) ProtoMessage() {}
 
 func (x *ActivationsTerminated) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_peer_proto_msgTypes[1]
+	mi := &file_granary_peer_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -109,7 +256,7 @@ func (x *ActivationsTerminated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivationsTerminated.ProtoReflect.Descriptor instead.
 func (*ActivationsTerminated) Descriptor() ([]byte, []int) {
-	return file_granary_peer_proto_rawDescGZIP(), []int{1}
+	return file_granary_peer_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ActivationsTerminated) GetEnds() []*ActivationEnd {
@@ -134,7 +281,7 @@ type ActivationEnd struct {
 
 func (x *ActivationEnd) Reset() {
 	*x = ActivationEnd{}
-	mi := &file_granary_peer_proto_msgTypes[2]
+	mi := &file_granary_peer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -146,7 +293,7 @@ func (x *ActivationEnd) String() string {
 func (*ActivationEnd) ProtoMessage() {}
 
 func (x *ActivationEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_peer_proto_msgTypes[2]
+	mi := &file_granary_peer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -159,7 +306,7 @@ func (x *ActivationEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivationEnd.ProtoReflect.Descriptor instead.
 func (*ActivationEnd) Descriptor() ([]byte, []int) {
-	return file_granary_peer_proto_rawDescGZIP(), []int{2}
+	return file_granary_peer_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ActivationEnd) GetIdentity() string {
@@ -201,7 +348,7 @@ type LookupRequest struct {
 
 func (x *LookupRequest) Reset() {
 	*x = LookupRequest{}
-	mi := &file_granary_peer_proto_msgTypes[3]
+	mi := &file_granary_peer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +360,7 @@ func (x *LookupRequest) String() string {
 func (*LookupRequest) ProtoMessage() {}
 
 func (x *LookupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_peer_proto_msgTypes[3]
+	mi := &file_granary_peer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +373,7 @@ func (x *LookupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupRequest.ProtoReflect.Descriptor instead.
 func (*LookupRequest) Descriptor() ([]byte, []int) {
-	return file_granary_peer_proto_rawDescGZIP(), []int{3}
+	return file_granary_peer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LookupRequest) GetView() *ViewStamp {
@@ -274,7 +421,7 @@ type LookupResponse struct {
 
 func (x *LookupResponse) Reset() {
 	*x = LookupResponse{}
-	mi := &file_granary_peer_proto_msgTypes[4]
+	mi := &file_granary_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -286,7 +433,7 @@ func (x *LookupResponse) String() string {
 func (*LookupResponse) ProtoMessage() {}
 
 func (x *LookupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_peer_proto_msgTypes[4]
+	mi := &file_granary_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -299,7 +446,7 @@ func (x *LookupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupResponse.ProtoReflect.Descriptor instead.
 func (*LookupResponse) Descriptor() ([]byte, []int) {
-	return file_granary_peer_proto_rawDescGZIP(), []int{4}
+	return file_granary_peer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LookupResponse) GetView() *ViewStamp {
@@ -347,7 +494,7 @@ type CallError struct {
 
 func (x *CallError) Reset() {
 	*x = CallError{}
-	mi := &file_granary_peer_proto_msgTypes[5]
+	mi := &file_granary_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -359,7 +506,7 @@ func (x *CallError) String() string {
 func (*CallError) ProtoMessage() {}
 
 func (x *CallError) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_peer_proto_msgTypes[5]
+	mi := &file_granary_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -372,7 +519,7 @@ func (x *CallError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallError.ProtoReflect.Descriptor instead.
 func (*CallError) Descriptor() ([]byte, []int) {
-	return file_granary_peer_proto_rawDescGZIP(), []int{5}
+	return file_granary_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CallError) GetSentinel() string {
@@ -419,7 +566,7 @@ type ProcessRequest struct {
 
 func (x *ProcessRequest) Reset() {
 	*x = ProcessRequest{}
-	mi := &file_granary_peer_proto_msgTypes[6]
+	mi := &file_granary_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -431,7 +578,7 @@ func (x *ProcessRequest) String() string {
 func (*ProcessRequest) ProtoMessage() {}
 
 func (x *ProcessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_peer_proto_msgTypes[6]
+	mi := &file_granary_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -444,7 +591,7 @@ func (x *ProcessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessRequest.ProtoReflect.Descriptor instead.
 func (*ProcessRequest) Descriptor() ([]byte, []int) {
-	return file_granary_peer_proto_rawDescGZIP(), []int{6}
+	return file_granary_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ProcessRequest) GetTypeName() string {
@@ -483,7 +630,7 @@ type ProcessResponse struct {
 
 func (x *ProcessResponse) Reset() {
 	*x = ProcessResponse{}
-	mi := &file_granary_peer_proto_msgTypes[7]
+	mi := &file_granary_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -495,7 +642,7 @@ func (x *ProcessResponse) String() string {
 func (*ProcessResponse) ProtoMessage() {}
 
 func (x *ProcessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_peer_proto_msgTypes[7]
+	mi := &file_granary_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -508,7 +655,7 @@ func (x *ProcessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessResponse.ProtoReflect.Descriptor instead.
 func (*ProcessResponse) Descriptor() ([]byte, []int) {
-	return file_granary_peer_proto_rawDescGZIP(), []int{7}
+	return file_granary_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ProcessResponse) GetTypeName() string {
@@ -540,7 +687,17 @@ const file_granary_peer_proto_rawDesc = "" +
 	"\n" +
 	"CancelCall\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\x04R\trequestId\"C\n" +
+	"request_id\x18\x01 \x01(\x04R\trequestId\"z\n" +
+	"\aReceipt\x12\x18\n" +
+	"\ahandled\x18\x01 \x01(\x04R\ahandled\x122\n" +
+	"\arefused\x18\x02 \x03(\v2\x18.granary.RefusedMessagesR\arefused\x12!\n" +
+	"\fmore_refused\x18\x03 \x01(\x04R\vmoreRefused\"\x8c\x01\n" +
+	"\x0fRefusedMessages\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\x12\x1b\n" +
+	"\ttype_name\x18\x02 \x01(\tR\btypeName\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\x12\x1a\n" +
+	"\bsentinel\x18\x04 \x01(\tR\bsentinel\x12\x12\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"C\n" +
 	"\x15ActivationsTerminated\x12*\n" +
 	"\x04ends\x18\x01 \x03(\v2\x16.granary.ActivationEndR\x04ends\"q\n" +
 	"\rActivationEnd\x12\x1a\n" +
@@ -583,33 +740,36 @@ func file_granary_peer_proto_rawDescGZIP() []byte {
 	return file_granary_peer_proto_rawDescData
 }
 
-var file_granary_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_granary_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_granary_peer_proto_goTypes = []any{
 	(*CancelCall)(nil),            // 0: granary.CancelCall
-	(*ActivationsTerminated)(nil), // 1: granary.ActivationsTerminated
-	(*ActivationEnd)(nil),         // 2: granary.ActivationEnd
-	(*LookupRequest)(nil),         // 3: granary.LookupRequest
-	(*LookupResponse)(nil),        // 4: granary.LookupResponse
-	(*CallError)(nil),             // 5: granary.CallError
-	(*ProcessRequest)(nil),        // 6: granary.ProcessRequest
-	(*ProcessResponse)(nil),       // 7: granary.ProcessResponse
-	(*Placement)(nil),             // 8: granary.Placement
-	(*ViewStamp)(nil),             // 9: granary.ViewStamp
-	(Delivery)(0),                 // 10: granary.Delivery
+	(*Receipt)(nil),               // 1: granary.Receipt
+	(*RefusedMessages)(nil),       // 2: granary.RefusedMessages
+	(*ActivationsTerminated)(nil), // 3: granary.ActivationsTerminated
+	(*ActivationEnd)(nil),         // 4: granary.ActivationEnd
+	(*LookupRequest)(nil),         // 5: granary.LookupRequest
+	(*LookupResponse)(nil),        // 6: granary.LookupResponse
+	(*CallError)(nil),             // 7: granary.CallError
+	(*ProcessRequest)(nil),        // 8: granary.ProcessRequest
+	(*ProcessResponse)(nil),       // 9: granary.ProcessResponse
+	(*Placement)(nil),             // 10: granary.Placement
+	(*ViewStamp)(nil),             // 11: granary.ViewStamp
+	(Delivery)(0),                 // 12: granary.Delivery
 }
 var file_granary_peer_proto_depIdxs = []int32{
-	2,  // 0: granary.ActivationsTerminated.ends:type_name -> granary.ActivationEnd
-	8,  // 1: granary.ActivationEnd.placement:type_name -> granary.Placement
-	9,  // 2: granary.LookupRequest.view:type_name -> granary.ViewStamp
-	9,  // 3: granary.LookupResponse.view:type_name -> granary.ViewStamp
-	5,  // 4: granary.LookupResponse.error:type_name -> granary.CallError
-	10, // 5: granary.CallError.delivery:type_name -> granary.Delivery
-	5,  // 6: granary.ProcessResponse.error:type_name -> granary.CallError
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	2,  // 0: granary.Receipt.refused:type_name -> granary.RefusedMessages
+	4,  // 1: granary.ActivationsTerminated.ends:type_name -> granary.ActivationEnd
+	10, // 2: granary.ActivationEnd.placement:type_name -> granary.Placement
+	11, // 3: granary.LookupRequest.view:type_name -> granary.ViewStamp
+	11, // 4: granary.LookupResponse.view:type_name -> granary.ViewStamp
+	7,  // 5: granary.LookupResponse.error:type_name -> granary.CallError
+	12, // 6: granary.CallError.delivery:type_name -> granary.Delivery
+	7,  // 7: granary.ProcessResponse.error:type_name -> granary.CallError
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_granary_peer_proto_init() }
@@ -624,7 +784,7 @@ func file_granary_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_peer_proto_rawDesc), len(file_granary_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -645,7 +645,9 @@ func (*ConnectRequest_ServerConnection) isConnectRequest_ConnectionType() {}
 
 // DisconnectRequest announces the orderly end of a connection.
 type DisconnectRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Own: the sender awaits nothing any more, neither answers nor receipts, so the receiver may close.
+	Settled       bool `protobuf:"varint,100,opt,name=settled,proto3" json:"settled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -678,6 +680,13 @@ func (x *DisconnectRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use DisconnectRequest.ProtoReflect.Descriptor instead.
 func (*DisconnectRequest) Descriptor() ([]byte, []int) {
 	return file_granary_remote_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DisconnectRequest) GetSettled() bool {
+	if x != nil {
+		return x.Settled
+	}
+	return false
 }
 
 // ClientConnection is a dialler that does not listen: answers return on the same stream.
@@ -1239,8 +1248,9 @@ const file_granary_remote_proto_rawDesc = "" +
 	"\x0eConnectRequest\x12G\n" +
 	"\x11client_connection\x18\x01 \x01(\v2\x18.remote.ClientConnectionH\x00R\x10clientConnection\x12G\n" +
 	"\x11server_connection\x18\x02 \x01(\v2\x18.remote.ServerConnectionH\x00R\x10serverConnectionB\x11\n" +
-	"\x0fconnection_type\"\x13\n" +
-	"\x11DisconnectRequest\"\xf4\x01\n" +
+	"\x0fconnection_type\"-\n" +
+	"\x11DisconnectRequest\x12\x18\n" +
+	"\asettled\x18d \x01(\bR\asettled\"\xf4\x01\n" +
 	"\x10ClientConnection\x12\x1a\n" +
 	"\bSystemId\x18\x01 \x01(\tR\bSystemId\x12\x18\n" +
 	"\acluster\x18d \x01(\tR\acluster\x12!\n" +
