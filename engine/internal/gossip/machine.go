@@ -1,0 +1,186 @@
+package gossip
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/granary-go/granary/core"
+)
+
+// Machine is the gossip of one process. One goroutine owns it, reads included.
+type Machine struct {
+	cfg     Config
+	own     *entry // nil for a client
+	version uint64 // of the last own write
+
+	view    []core.MemberID // ascending; the members that count
+	viewed  bool            // a view was installed
+	digest  digest
+	entries map[core.MemberID]*entry
+	order   []*entry // of entries, ascending by ID
+	free    []int    // slots that are not in use
+	slots   int
+	blocked map[core.MemberID]struct{}
+	clients map[core.MemberID]struct{}
+
+	peers    map[core.MemberID]*peer
+	ring     []core.MemberID // the peers in the order of this lap
+	next     int             // index in ring
+	exchange uint64          // number of the last exchange begun
+	rounds   uint64          // number of the present round
+
+	checks []*check
+	stats  Stats
+	now    time.Time
+	out    []Effect
+}
+
+// New makes a Machine that knows nobody. All complaints about cfg are joined.
+func New(cfg Config) (*Machine, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	m := &Machine{
+		cfg:     cfg,
+		entries: map[core.MemberID]*entry{},
+		blocked: map[core.MemberID]struct{}{},
+		clients: map[core.MemberID]struct{}{},
+		peers:   map[core.MemberID]*peer{},
+	}
+	if !cfg.Client {
+		m.own = m.admit(cfg.Self)
+	}
+	return m, nil
+}
+
+// Config is the configuration with its defaults filled in.
+func (m *Machine) Config() Config { return m.cfg }
+
+// Step takes one input and appends what it causes to out. now only has to be monotonic.
+func (m *Machine) Step(now time.Time, in Input, out []Effect) []Effect {
+	m.now, m.out = now, out
+	in.step(m)
+	m.judge()
+	out, m.out = m.out, nil
+	return out
+}
+
+func (m *Machine) emit(e Effect) { m.out = append(m.out, e) }
+
+// Get is the value that is known of a member's key. Read only.
+func (m *Machine) Get(member core.MemberID, key string) (Value, bool) {
+	e := m.entries[member]
+	if e == nil {
+		return Value{}, false
+	}
+	i, found := e.find(key)
+	if !found {
+		return Value{}, false
+	}
+	return e.values[i], true
+}
+
+// Keys lists the values that are known of a member, ascending by version. Read only.
+func (m *Machine) Keys(member core.MemberID) []Value {
+	if e := m.entries[member]; e != nil {
+		return slices.Clip(e.values)
+	}
+	return nil
+}
+
+// All lists the values of one key, ascending by member. The Machine must not take a step meanwhile.
+func (m *Machine) All(key string) iter.Seq2[core.MemberID, Value] {
+	return func(yield func(core.MemberID, Value) bool) {
+		for _, e := range m.order {
+			if i, found := e.find(key); found && !yield(e.id, e.values[i]) {
+				return
+			}
+		}
+	}
+}
+
+// Members lists those of whom something may be known, ascending: the present view without blocked
+// members, and this member itself.
+func (m *Machine) Members() []core.MemberID {
+	ids := make([]core.MemberID, len(m.order))
+	for i, e := range m.order {
+		ids[i] = e.id
+	}
+	return ids
+}
+
+// Behind lists the members of the view, ascending, that have not yet acknowledged the present value
+// of an own key.
+func (m *Machine) Behind(key string) (ids []core.MemberID) {
+	v, found := m.Get(m.cfg.Self, key)
+	if !found {
+		return nil
+	}
+	for _, id := range m.view {
+		if p := m.peers[id]; p != nil && p.line(m.own) < v.Version {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// set writes an own key.
+func (m *Machine) set(key string, value core.Message, push bool) {
+	if err := m.refuseSet(key, value); err != nil {
+		m.refuse(offence{from: m.cfg.Self, owner: m.cfg.Self, key: key, err: err, count: 1})
+		return
+	}
+	m.version++
+	m.own.put(Value{Key: key, Version: m.version, Message: value})
+	m.advance(m.own, m.version)
+	m.changed(m.own, key)
+	if push {
+		m.push()
+	}
+}
+
+func (m *Machine) refuseSet(key string, value core.Message) error {
+	switch {
+	case m.own == nil:
+		return errClient
+	case checkValue(key, value) != "":
+		return CheckSet(key, value)
+	case m.own.full(key):
+		return setError(key, ErrTooMany)
+	case m.version >= maxVersion:
+		return setError(key, ErrVersion)
+	}
+	return nil
+}
+
+// refute numbers the own writes anew if somebody holds a version that was never written here: it
+// would hide every write below it.
+func (m *Machine) refute(known uint64) {
+	if m.own == nil || known <= m.version || known-m.version > MaxJump || known > maxVersion-MaxKeys {
+		return
+	}
+	m.own.restamp(known)
+	m.version = known + uint64(len(m.own.values))
+	m.advance(m.own, m.version)
+	m.stats.Refuted++
+}
+
+// advance moves the line of e up to version.
+func (m *Machine) advance(e *entry, version uint64) {
+	if version > e.upto {
+		e.upto, e.news = version, m.rounds
+		m.digest.stale = true
+	}
+}
+
+// changed tells of the new value of e's key.
+func (m *Machine) changed(e *entry, key string) {
+	i, _ := e.find(key)
+	v := e.values[i]
+	for _, c := range m.checks {
+		c.note(e, v)
+	}
+	m.emit(Changed{Member: e.id, Key: key, Value: v.Message, Version: v.Version})
+}
