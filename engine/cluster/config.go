@@ -37,7 +37,10 @@ type Config struct {
 	InsecureAllowPlaintext bool
 
 	// Client makes a node that hosts nothing: it watches the members and calls grains, it does not
-	// listen, and it is not seen in views.
+	// listen, and it is not seen in views. On each member all clients share one limit of new
+	// activations a second and kind (grain.Kind.MaxNewRate; each other member has one of its own):
+	// whoever may connect as a client can do so again under another ID, so a limit for each would be
+	// none.
 	Client bool
 
 	// MinMembers is how many members, this one included, must be Up before Start returns. Default 1.

@@ -6,11 +6,24 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/remote"
 )
 
 // maxBuckets bounds the memory of peers whose activations are counted; whoever has not asked for
 // longest loses its bucket, and starts again with a full one.
 const maxBuckets = 4096
+
+// clients is the one bucket of all clients: a client draws a new ID for each start, and whoever may
+// connect as one may do so again, so an ID is nothing to hold anybody to. It is no ID of a member.
+const clients core.MemberID = "clients/all"
+
+// payer is whose bucket a new activation is taken from.
+func payer(from *remote.Peer) core.MemberID {
+	if from.Client {
+		return clients
+	}
+	return from.Member.ID
+}
 
 // rates limits how many new activations each peer may cause a second: one token bucket a peer and
 // kind, filled by the clock. The burst is one second's worth.

@@ -114,7 +114,7 @@ func (n *Node) route(in *inCall) error {
 			if parked || err != nil {
 				return err
 			}
-			if a, err = n.activate(order{id: id, by: in.from.Member.ID, owned: true}); err != nil && a == nil {
+			if a, err = n.activate(order{id: id, by: payer(in.from), owned: true}); err != nil && a == nil {
 				return err
 			}
 			_, stopping = n.acts.get(id)
