@@ -68,7 +68,8 @@ func (r StopReason) String() string {
 
 // Router is offered by lookups that place by ownership alone, known without asking (disthash). The
 // engine then sends a call whose placement is not cached to the owner together with the identity,
-// and the owner activates on arrival: one hop. Kinds with a strategy are refused by cluster.New.
+// and the owner activates on arrival: one hop. No strategy is asked: the owner is what Rendezvous picks
+// (under Promises.Compat, by Proto.Actor's hash), and cluster.New refuses kinds that name another one.
 type Router interface {
 	Owner(id Identity) (Member, bool) // by the installed view; false: no member hosts the kind
 }

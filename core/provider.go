@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"time"
 )
 
 // Provider decides who is in the cluster: the one source of truth of membership.
@@ -41,6 +42,13 @@ type Promises struct {
 	Linearizable bool // ViewStore swaps are linearizable
 	Leases       bool // MemberLeases is kept by the backend, and renewal fails once evicted
 	Compat       bool // rows are written as Proto.Actor writes them
+}
+
+// Patient is offered by providers without Ordered whose own patience decides how long the engine keeps
+// a member that is reported no more, in case it is a flap. Without it that is 2 s.
+type Patient interface {
+	// RemovalGrace is that time: 0 is none at all. It always gives the same answer.
+	RemovalGrace() time.Duration
 }
 
 // Refresher is offered by providers that can ask their backend now: the engine calls it when a peer

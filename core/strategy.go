@@ -11,6 +11,18 @@ type Strategy interface {
 // once, when its member's ID is drawn, and uses what it returns in its place.
 type LocalStrategy interface{ For(self MemberID) Strategy }
 
+// LoadStrategy is offered by strategies that heed how much the candidates run. The engine calls Under
+// once, after For where there is one, and uses what it returns in its place.
+type LoadStrategy interface{ Under(loads Loads) Strategy }
+
+// Loads is what a member knows of how much the others run. Implemented by engine/cluster; safe for
+// concurrent use; returns at once and allocates nothing.
+type Loads interface {
+	// Load is how many activations of kind the member runs, as last gossiped: a few hundred
+	// milliseconds old. False: it is not known, so nothing follows from the number.
+	Load(m MemberID, kind string) (activations int64, ok bool)
+}
+
 // StrategyFunc is a function that is a Strategy.
 type StrategyFunc func(id Identity, candidates []Member) (Member, bool)
 

@@ -13,7 +13,7 @@
 //	}
 //
 // The suite tightens by what the lookup offers: a core.Router is asked for owners, and is not tested
-// for tokens and strategies; a core.Requirer that asks for Ordered views gets no others; a
+// for tokens and strategies other than rendezvous; a core.Requirer that asks for Ordered views gets no others; a
 // core.ReleaseListener is told of the end of activations.
 package lookuptest
 
@@ -65,6 +65,7 @@ func Broken(t *testing.T, h Harness) []string {
 type traits struct {
 	router  bool
 	ordered bool // it asks for ordered views
+	compat  bool // it places as Proto.Actor does
 }
 
 func traitsOf(t testing.TB, h Harness) traits {
@@ -72,7 +73,7 @@ func traitsOf(t testing.TB, h Harness) traits {
 	var tr traits
 	_, tr.router = l.(core.Router)
 	if r, ok := l.(core.Requirer); ok {
-		tr.ordered = r.Requires().Ordered
+		tr.ordered, tr.compat = r.Requires().Ordered, r.Requires().Compat
 	}
 	return tr
 }
@@ -84,6 +85,7 @@ func rows(h Harness, tr traits) []suitetest.Row {
 	}
 	out := lifeRows(h)
 	out = append(out, singleRows(h, tr)...)
+	out = append(out, strategyRows(h, tr)...)
 	out = append(out, routerRows(h, tr)...)
 	return append(out, handoverRows(h, tr)...)
 }

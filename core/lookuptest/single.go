@@ -16,7 +16,6 @@ const crowd = 50
 
 // singleRows are about one identity in a view that stays.
 func singleRows(h Harness, tr traits) []suitetest.Row {
-	directory := skipUnless(!tr.router, "a Router places by ownership alone")
 	tokens := skipUnless(h.Level >= 1, "level 0: tokens order nothing")
 	return []suitetest.Row{
 		{Promise: "Resolve activates once and then gives the same placement, on every node", Check: func(t testing.TB) { samePlacement(t, h, true) }},
@@ -32,7 +31,6 @@ func singleRows(h Harness, tr traits) []suitetest.Row {
 		{Promise: "Forget of another placement disturbs nothing", Check: func(t testing.TB) { forgetOther(t, h) }},
 		{Promise: "Forget of a placement that lives leads back to it", Check: func(t testing.TB) { forgetLiving(t, h) }},
 		{Promise: "a lost answer leads to no second activation", Check: func(t testing.TB) { lostAnswers(t, h) }},
-		{Promise: "the kind's strategy decides", Skip: directory, Check: func(t testing.TB) { strategyDecides(t, h) }},
 		{Promise: "tokens grow from one activation to the next", Skip: tokens, Check: func(t testing.TB) { tokensGrow(t, h) }},
 	}
 }
@@ -308,32 +306,6 @@ func lostAnswers(t testing.TB, h Harness) {
 		if n := w.history.starts(id); n != 1 {
 			t.Errorf("%s was activated %d times", id, n)
 		}
-	}
-}
-
-func strategyDecides(t testing.TB, h Harness) {
-	w := newWorld(t, h, true, 3)
-	var mu sync.Mutex
-	var seen []core.Member
-	third := core.StrategyFunc(func(_ core.Identity, candidates []core.Member) (core.Member, bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		seen = candidates
-		return candidates[len(candidates)-1], true
-	})
-	for _, n := range w.nodes {
-		n.strategy = third
-	}
-	for _, id := range ids(10) {
-		want := w.nodes[2].self.ID
-		if p := w.mustResolve(w.nodes[0], id); p.PID.Member != want {
-			t.Errorf("%s was placed on %s, the strategy picked %s", id, p.PID.Member, want)
-		}
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if len(seen) != 3 {
-		t.Errorf("the strategy was offered %d candidates, want 3", len(seen))
 	}
 }
 

@@ -106,7 +106,11 @@ func TestWhatIsNotPromisedIsSkipped(t *testing.T) {
 		tr    traits
 		want  []string
 	}{
-		{"a hash lookup", 0, traits{router: true}, []string{"a Router places by ownership alone", "level 0: tokens order nothing"}},
+		{"a hash lookup", 0, traits{router: true}, []string{"level 0: tokens order nothing", "a Router places by ownership alone"}},
+		{
+			"one that places as Proto.Actor does", 0, traits{router: true, compat: true},
+			[]string{"level 0: tokens order nothing", "a Router places by ownership alone", "owners are those of Proto.Actor"},
+		},
 		{"a directory", 1, traits{}, []string{"the lookup is no Router"}},
 		{"one that needs order", 1, traits{ordered: true}, []string{"the lookup requires ordered views", "the lookup is no Router"}},
 	}

@@ -1,5 +1,6 @@
 // Package strategy holds the choices among hosts that Granary brings: Rendezvous (the default),
-// RoundRobin and LocalFirst. They allocate nothing and are safe for concurrent use.
+// RoundRobin, LocalFirst and LeastActivations; and Avoid, by which the engine keeps any of them from
+// suspects. They allocate nothing and are safe for concurrent use.
 package strategy
 
 import (

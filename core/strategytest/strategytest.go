@@ -30,6 +30,11 @@ type Harness struct {
 
 	// Stable promises that an identity moves only if its candidate left, or to one that came.
 	Stable bool
+
+	// Balanced promises, of a core.LoadStrategy, that 10,000 identities placed one after the other on
+	// five candidates, each known to run what it got so far, end with each having its fifth, give or
+	// take this share of it, also if one of them came last. 0: not promised.
+	Balanced float64
 }
 
 // identities is how many are placed to see a spread.
@@ -57,15 +62,19 @@ func rows(h Harness) []suitetest.Row {
 		{Promise: "serves simultaneous callers", Check: func(t testing.TB) { concurrent(t, h) }},
 		{Promise: "pure: the same question has the same answer", Skip: unless(h.Pure), Check: func(t testing.TB) { pure(t, h) }},
 		{Promise: "spreads identities over the candidates", Skip: unless(h.Spread > 0), Check: func(t testing.TB) { spreads(t, h) }},
+		{Promise: "picks a candidate under any loads", Skip: unlessOf(offersLoads(h), "it heeds no loads"), Check: func(t testing.TB) { underAnyLoads(t, h) }},
+		{Promise: "balances what the candidates run", Skip: unless(h.Balanced > 0), Check: func(t testing.TB) { balances(t, h) }},
 		{Promise: "moves only what it must", Skip: unless(h.Stable), Check: func(t testing.TB) { stable(t, h) }},
 	}
 }
 
-func unless(promised bool) string {
-	if promised {
+func unless(promised bool) string { return unlessOf(promised, "not promised") }
+
+func unlessOf(ok bool, why string) string {
+	if ok {
 		return ""
 	}
-	return "not promised"
+	return why
 }
 
 // candidates are n members in ascending order of ID.
