@@ -133,6 +133,9 @@ func TestFieldsCount(t *testing.T) {
 			if refute := removed - tc.stands; refute < 400*time.Millisecond {
 				t.Errorf("%v: one that stands still for %v has %v to refute", tc.Preset, tc.stands, refute)
 			}
+			if grace := (&Provider{cfg: s}).RemovalGrace(); grace != c.ProbeInterval {
+				t.Errorf("%v: the grace is %v, a probe interval %v", tc.Preset, grace, c.ProbeInterval)
+			}
 			if latest := 3*c.ProbeInterval + removed; latest > tc.found || s.rejoin == 0 {
 				t.Errorf("%v: found after up to %v, rejoin %v", tc.Preset, latest, s.rejoin)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/granary-go/granary/core"
 )
@@ -35,6 +36,20 @@ func New(cfg Config) (*Provider, error) {
 
 // Promises is the zero value: gossip agrees on no order of views.
 func (p *Provider) Promises() core.Promises { return core.Promises{} }
+
+// RemovalGrace is one probe interval: LAN 1 s, Local 0.2 s, WAN 5 s. The pool has suspected whom it
+// reports no more for longer than that; what is left is that the suspect, which hears of its own death
+// by gossip, refutes it a moment too late.
+func (p *Provider) RemovalGrace() time.Duration {
+	switch p.cfg.Preset {
+	case Local:
+		return 200 * time.Millisecond
+	case WAN:
+		return 5 * time.Second
+	default:
+		return time.Second
+	}
+}
 
 // Addr is the ip:port that other members take as a seed: what was advertised, or bound. It is empty
 // before Join or Watch has bound the port, and after Leave.
@@ -211,4 +226,7 @@ func (p *Provider) await(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-var _ core.Provider = (*Provider)(nil)
+var (
+	_ core.Provider = (*Provider)(nil)
+	_ core.Patient  = (*Provider)(nil)
+)
