@@ -1,6 +1,11 @@
 package cluster
 
-import "testing"
+import (
+	"errors"
+	"testing"
+
+	"github.com/granary-go/granary/core"
+)
 
 // TestWaitingCallsAreBoundedInBytes at the bound less one, at the bound, and above it.
 func TestWaitingCallsAreBoundedInBytes(t *testing.T) {
@@ -21,4 +26,42 @@ func TestWaitingCallsAreBoundedInBytes(t *testing.T) {
 			t.Errorf("%d bytes beside %d: %d are counted, want %d", tt.size, tt.held, got, want)
 		}
 	}
+}
+
+// TestWaitingCallsAreBoundedInNumber at the bound less one, at the bound, and above it, where they wait
+// for a view and where they wait for the end of an activation.
+func TestWaitingCallsAreBoundedInNumber(t *testing.T) {
+	for _, tt := range []struct {
+		waiting int
+		fits    bool
+	}{{maxParked - 2, true}, {maxParked - 1, true}, {maxParked, false}, {maxParked + 1, false}} {
+		n := &Node{clock: core.SystemClock{}, acts: newTable()}
+		in := &inCall{node: n, size: 1}
+		in.req.id = core.Identity{Kind: "K", Key: "k"}
+
+		views := &parking{calls: make([]parkedCall, tt.waiting), stop: func() bool { return true }}
+		fits, err := views.park(n, in)
+		if fits != tt.fits || len(views.calls) != tt.waiting+btoi(fits) {
+			t.Errorf("%d wait for a view: one more fits: %v, want %v", tt.waiting, fits, tt.fits)
+		}
+		if after, ok := core.RetryAfter(err); !fits && (!errors.Is(err, core.ErrBusy) || !ok || after <= 0 || core.DeliveryOf(err) != core.Undelivered) {
+			t.Errorf("the refusal: %v (%v)", err, core.DeliveryOf(err))
+		}
+
+		a := &activation{node: n, id: in.req.id, parked: make([]*inCall, tt.waiting)}
+		n.acts.shard(a.id).m[a.id] = a
+		if fits := n.acts.park(a, in); fits != tt.fits || len(a.parked) != tt.waiting+btoi(fits) {
+			t.Errorf("%d wait for an end: one more fits: %v, want %v", tt.waiting, fits, tt.fits)
+		}
+		if got, want := n.parkedBytes.Load(), int64(2*btoi(tt.fits)); got != want {
+			t.Errorf("%d bytes are counted, want %d", got, want)
+		}
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
