@@ -105,9 +105,10 @@ const (
 	TerminatedStopped     TerminatedReason = iota // it stopped, by request or by its supervisor
 	TerminatedUnreachable                         // its member was lost; the actor may still run there
 	TerminatedNotFound                            // there was no such actor when the watch arrived
+	TerminatedUnwatchable                         // the watch was refused, as beyond a limit; the actor may still run, unwatched
 )
 
-// String is "stopped", "unreachable" or "not found".
+// String is "stopped", "unreachable", "not found" or "unwatchable".
 func (r TerminatedReason) String() string {
 	switch r {
 	case TerminatedStopped:
@@ -116,6 +117,8 @@ func (r TerminatedReason) String() string {
 		return "unreachable"
 	case TerminatedNotFound:
 		return "not found"
+	case TerminatedUnwatchable:
+		return "unwatchable"
 	}
 	return "invalid"
 }

@@ -45,7 +45,6 @@ type cell struct {
 type more struct {
 	children    map[string]*cell
 	childSeq    uint64
-	watchers    []*Ref
 	watching    map[pidKey]*Ref
 	behaviors   []ReceiveFunc
 	receive     ReceiveFunc // the chain of Props.Receive

@@ -11,10 +11,6 @@ import (
 // control handles one message of the runtime.
 func (c *cell) control(msg any) {
 	switch m := msg.(type) {
-	case *Watch:
-		c.watched(m.Watcher)
-	case *Unwatch:
-		c.unwatched(m.Watcher)
 	case *childEnded:
 		c.childEnded(m.child)
 	case *childFailed:
@@ -165,31 +161,25 @@ func (c *cell) end() {
 	c.box.mu.Lock()
 	c.dead.Store(true)
 	c.actor = nil
-	waiters := c.waiters
+	waiters, watchers := c.waiters, c.takeWatchers()
 	c.waiters = nil
 	c.box.mu.Unlock()
-	for { // what came between the last look and now
-		msg, _ := c.box.popControl()
-		if msg == nil {
-			break
-		}
-		if m, ok := msg.(*Watch); ok {
-			c.watched(m.Watcher)
-		}
-	}
-	defer c.farewell(waiters) // also if Closed ends the goroutine
+	defer c.farewell(waiters, watchers) // also if Closed ends the goroutine
 	if c.props.Closed != nil {
 		_ = c.ref.sys.protect(&c.ref, "Props.Closed", func() { c.props.Closed(a) }) // it was logged
 	}
 }
 
 // farewell tells everybody of the end.
-func (c *cell) farewell(waiters *waiter) {
+func (c *cell) farewell(waiters *waiter, watchers []*Ref) {
 	m := c.more
 	c.more = nil
 	c.ref.sys.ended(c)
+	c.tellEnded(watchers)
 	if m != nil {
-		c.tellEnded(m)
+		for _, target := range inOrder(m.watching) {
+			c.ref.sys.unwatch(target, &c.ref)
+		}
 	}
 	if p := c.parent; p != nil {
 		p.postControl(&childEnded{c})
@@ -202,13 +192,13 @@ func (c *cell) farewell(waiters *waiter) {
 	}
 }
 
-func (c *cell) tellEnded(m *more) {
-	why := &Terminated{Who: c.ref.PID(), Why: TerminatedStopped}
-	for _, w := range m.watchers {
-		c.ref.sys.tellTerminated(w, why)
+func (c *cell) tellEnded(watchers []*Ref) {
+	if len(watchers) == 0 {
+		return
 	}
-	for _, target := range m.watching {
-		c.ref.sys.unwatch(target, &c.ref)
+	why := &Terminated{Who: c.ref.PID(), Why: TerminatedStopped}
+	for _, w := range watchers {
+		c.ref.sys.tellTerminated(w, why)
 	}
 }
 

@@ -4,13 +4,14 @@ import "sync/atomic"
 
 // side is what few mailboxes need: made when first used.
 type side struct {
-	control []any         // runtime messages; handled before all others, also while suspended
-	urgent  []item        // nudges, timers, continuations, Terminated: past the bound, before user messages
-	refuse  error         // set by Context.Refuse
-	sealed  bool          // a poison pill is queued: what comes later would not be handled
-	room    chan struct{} // closed when a Blocking mailbox gains room
-	queue   *ordered      // of DropOldest and Priority
-	woken   int64         // when the cell was woken, for Observer.MailboxWait
+	control  []any           // runtime messages; handled before all others, also while suspended
+	urgent   []item          // nudges, timers, continuations, Terminated: past the bound, before user messages
+	refuse   error           // set by Context.Refuse
+	sealed   bool            // a poison pill is queued: what comes later would not be handled
+	room     chan struct{}   // closed when a Blocking mailbox gains room
+	queue    *ordered        // of DropOldest and Priority
+	watchers map[pidKey]*Ref // who is told of the actor's end
+	woken    int64           // when the cell was woken, for Observer.MailboxWait
 }
 
 func (m *mailbox) sides() *side {

@@ -263,10 +263,14 @@ func (c *cell) system(m SystemMessage) bool {
 		return c.askStop()
 	case *Poison: // a mailbox that is closed is stopping anyway
 		return c.accepted(c.box.seal(&c.ref.sys.chunks)) || !c.dead.Load()
+	case *Watch:
+		return c.watched(m.Watcher)
+	case *Unwatch:
+		return c.unwatched(m.Watcher)
 	case *Terminated:
 		return c.postUrgent(item{kind: itemEnded, env: Envelope{Message: m}}) || !c.dead.Load()
 	}
-	return c.postControl(m)
+	return true // there are no others
 }
 
 // Nudge hands msg to the actor before all queued user messages and past the bound: for the engine's own

@@ -1,7 +1,9 @@
 package actor
 
 import (
+	"cmp"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/granary-go/granary/core"
@@ -25,24 +27,56 @@ func (c *cell) wait(w *waiter) bool {
 	return true
 }
 
-// watched notes who wants to hear of this actor's end.
-func (c *cell) watched(w *Ref) {
+// watched notes who wants to hear of this actor's end, from any goroutine: nothing waits for the turn, so
+// a blocked actor holds its watchers and no more. False: the cell is dead.
+func (c *cell) watched(w *Ref) bool {
+	c.box.mu.Lock()
+	defer c.box.mu.Unlock()
+	if c.dead.Load() {
+		return false
+	}
 	if w == nil {
-		return
+		return true
 	}
-	m := c.extra()
-	key := keyOf(w)
-	if !slices.ContainsFunc(m.watchers, func(o *Ref) bool { return keyOf(o) == key }) {
-		m.watchers = append(m.watchers, w)
+	s := c.box.sides()
+	if s.watchers == nil {
+		s.watchers = make(map[pidKey]*Ref)
 	}
+	s.watchers[keyOf(w)] = w
+	return true
 }
 
-func (c *cell) unwatched(w *Ref) {
-	if c.more == nil || w == nil {
-		return
+// unwatched takes a watcher back. False: the cell is dead.
+func (c *cell) unwatched(w *Ref) bool {
+	c.box.mu.Lock()
+	defer c.box.mu.Unlock()
+	if s := c.box.side; s != nil && w != nil {
+		delete(s.watchers, keyOf(w))
 	}
-	key := keyOf(w)
-	c.more.watchers = slices.DeleteFunc(c.more.watchers, func(o *Ref) bool { return keyOf(o) == key })
+	return !c.dead.Load()
+}
+
+// takeWatchers gives the watchers, in the order of their keys. The caller holds box.mu.
+func (c *cell) takeWatchers() []*Ref {
+	s := c.box.side
+	if s == nil || len(s.watchers) == 0 {
+		return nil
+	}
+	out := inOrder(s.watchers)
+	s.watchers = nil
+	return out
+}
+
+// inOrder lists refs by their keys, so that what follows is the same in every run.
+func inOrder(refs map[pidKey]*Ref) []*Ref {
+	keys := slices.SortedFunc(maps.Keys(refs), func(a, b pidKey) int {
+		return cmp.Or(cmp.Compare(a.member, b.member), cmp.Compare(a.id, b.id))
+	})
+	out := make([]*Ref, len(keys))
+	for i, key := range keys {
+		out[i] = refs[key]
+	}
+	return out
 }
 
 // watch asks to hear of the end of to. A watch that cannot be placed is answered at once.
@@ -61,8 +95,11 @@ func (c *cell) watch(to *Ref) {
 		return
 	}
 	why := TerminatedNotFound
-	if errors.Is(err, core.ErrUnreachable) {
+	switch {
+	case errors.Is(err, core.ErrUnreachable):
 		why = TerminatedUnreachable
+	case errors.Is(err, core.ErrOverloaded), errors.Is(err, core.ErrUnsupported), errors.Is(err, core.ErrInvalid):
+		why = TerminatedUnwatchable
 	}
 	c.postUrgent(item{kind: itemEnded, env: Envelope{Message: &Terminated{Who: to.PID(), Why: why}}})
 }

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -25,6 +26,12 @@ const (
 // RoleURI is the URI SAN by which a certificate names its cluster and its role:
 // "cluster/NAME/member/ROLE". With a member ID it ends in "/ID", and the certificate then serves that
 // member alone.
+//
+// A client's certificate without an ID serves any client ID. Two holders of such certificates cannot take
+// each other's: while a connection of a client is live, another under the same ID is refused unless it
+// shows the same certificate or one that names the ID. So a client whose certificate was rotated may have
+// to wait until the end of its old connection is noticed (Limits.Keepalive); one whose certificate names
+// its ID need not. Clients that share one certificate are not told apart.
 func RoleURI(cluster, role string, member core.MemberID) *url.URL {
 	path := "cluster/" + cluster + "/member/" + role
 	if member != "" {
@@ -42,11 +49,18 @@ type Peer struct {
 
 // identity is what the transport proved of a peer before the handshake.
 type identity struct {
-	tls     bool          // there was TLS
-	proven  bool          // there was a certificate; the fields below are its own
-	client  bool          // its role
-	member  core.MemberID // it serves this one alone; empty: any
-	address string        // of the socket, for logs
+	tls     bool              // there was TLS
+	proven  bool              // there was a certificate; the fields below are its own
+	client  bool              // its role
+	member  core.MemberID     // it serves this one alone; empty: any
+	cert    [sha256.Size]byte // the hash of the whole certificate; zero: there was none
+	address string            // of the socket, for logs
+}
+
+// takesOver reports whether the holder may replace a live connection of a client under the same ID: its
+// certificate names that ID, or is the one of that connection, or nothing was proven there either.
+func (id identity) takesOver(old identity) bool {
+	return id.member != "" || id.cert == old.cert || !old.proven
 }
 
 // errRole says that a certificate does not fit this cluster.
@@ -55,7 +69,7 @@ var errRole = errors.New("the certificate names no role in this cluster")
 // certificateIdentity reads the role that a verified certificate gives its holder in the cluster. Of
 // several roles the member's counts.
 func certificateIdentity(cert *x509.Certificate, cluster string) (identity, error) {
-	id, found := identity{tls: true, proven: true, client: true}, false
+	id, found := identity{tls: true, proven: true, client: true, cert: sha256.Sum256(cert.Raw)}, false
 	for _, u := range cert.URIs {
 		parts := strings.SplitN(strings.TrimPrefix(u.Path, "/"), "/", 5)
 		if len(parts) < 4 || parts[0] != "cluster" || parts[1] != cluster || parts[2] != "member" {

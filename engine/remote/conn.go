@@ -24,6 +24,7 @@ var (
 type conn struct {
 	r        *Remote
 	peer     *Peer
+	id       identity // of whoever opened it; of an accepted one
 	w        *writer
 	heard    *heard       // of the peer
 	ep       *endpoint    // whose dial it is; nil: it was accepted

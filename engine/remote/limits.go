@@ -10,6 +10,10 @@ import (
 
 // Limits are all bounds of remoting in one place. A field that is zero has its default, which the
 // comment gives; New refuses negative values. Sizes are bytes.
+//
+// The bounds of frames, Frame to Recursion, hold for what is sent as well as for what is accepted, and are
+// not negotiated: they must be equal on all members and clients of a cluster. A single message beyond the
+// receiver's bounds is refused alone; a frame beyond them ends the link. All others may differ.
 type Limits struct {
 	// Frame is the largest frame sent or accepted: 4 MiB, gRPC's own default, which other nodes of
 	// the wire line have too.
@@ -44,7 +48,8 @@ type Limits struct {
 	// AskAge is how long an ask may be outstanding before it is given up as of unknown delivery:
 	// 1 h. It only bounds what asks leave behind whose target never answers.
 	AskAge time.Duration
-	// Watches is how many watches one peer may hold here: 65,536.
+	// Watches is how many watches one peer may hold here: 65,536. Who watches beyond it is told
+	// actor.TerminatedUnwatchable.
 	Watches int
 
 	// Streams is how many streams one connection may have: 64; gRPC's own default is unlimited.

@@ -87,7 +87,7 @@ func (r *Remote) readHello(l acceptor, late <-chan struct{}) (hello, *refusal) {
 // its connection the one of that member.
 func (r *Remote) admit(h hello, l acceptor, late <-chan struct{}) (*conn, *refusal) {
 	for {
-		c, changed, refused := r.register(h)
+		c, changed, refused := r.register(h, l.identity())
 		if c != nil || refused != nil {
 			return c, refused
 		}
@@ -105,7 +105,7 @@ func (r *Remote) admit(h hello, l acceptor, late <-chan struct{}) (*conn, *refus
 
 // register makes the connection, or says why not, or gives a channel that is closed when it may be
 // worth another look: the member is unknown so far.
-func (r *Remote) register(h hello) (*conn, <-chan struct{}, *refusal) {
+func (r *Remote) register(h hello, id identity) (*conn, <-chan struct{}, *refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.draining.Load() {
@@ -121,6 +121,8 @@ func (r *Remote) register(h hello) (*conn, <-chan struct{}, *refusal) {
 	switch {
 	case h.client && known:
 		return nil, nil, refuse(RefusedIdentity, "%q is the ID of a member", h.member)
+	case h.client && r.incoming[h.member] != nil && !id.takesOver(r.incoming[h.member].id):
+		return nil, nil, refuse(RefusedIdentity, "client %q is connected with another certificate", h.member)
 	case h.client:
 		row = core.Member{ID: h.member, Protocol: h.protocol}
 	case !known:
@@ -133,6 +135,7 @@ func (r *Remote) register(h hello) (*conn, <-chan struct{}, *refusal) {
 	}
 	r.epochs[h.member] = h.epoch
 	c := r.newConn(&Peer{Member: row, Client: h.client, Epoch: h.epoch}, r.heardOf(h.member))
+	c.id = id
 	r.hear(c.heard)
 	if old := r.incoming[h.member]; old != nil {
 		r.group.Go("remote: end", func() { old.end(errReplaced) })

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -70,13 +71,16 @@ func (w *watches) addIn(member core.MemberID, k watchKey, limit int) bool {
 	return true
 }
 
-func (w *watches) removeIn(member core.MemberID, k watchKey) {
+// removeIn is false if there was no such watch.
+func (w *watches) removeIn(member core.MemberID, k watchKey) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	_, ok := w.in[member][k]
 	delete(w.in[member], k)
 	if len(w.in[member]) == 0 {
 		delete(w.in, member)
 	}
+	return ok
 }
 
 // outward lists the watches of local actors on the member, sorted.
@@ -125,8 +129,12 @@ func (r *Remote) tellLocal(id string, m actor.SystemMessage) {
 }
 
 // SendSystem sends a message of the runtime to a process of the member. A watch is remembered and
-// told again after each new link, until it is taken back or answered.
+// told again after each new link, until it is taken back or answered. Members only: of a client every
+// system message is refused.
 func (ep *endpoint) SendSystem(target core.PID, m actor.SystemMessage) error {
+	if ep.r.cfg.Client {
+		return undelivered(fmt.Errorf("remote: send %T to %s: a client may not: %w", m, target, ErrDenied))
+	}
 	switch m := m.(type) {
 	case *actor.Watch:
 		if err := ep.gone(); err != nil {
@@ -144,7 +152,10 @@ func (ep *endpoint) SendSystem(target core.PID, m actor.SystemMessage) error {
 			}
 			return nil
 		}
-		_ = ep.sendWatch(target.ID, pid, false) // the next link tells it
+		if err := ep.sendWatch(target.ID, pid, false); errors.Is(err, core.ErrInvalid) {
+			ep.r.watches.takeOut(ep.member.ID, k)
+			return err
+		} // else the next link tells it
 		return nil
 	case *actor.Unwatch:
 		pid := m.Watcher.PID()
@@ -173,12 +184,18 @@ func (ep *endpoint) sendWatch(there string, watcher core.PID, un bool) error {
 	return ep.post(&outgoing{target: there, msg: &actorpb.Watch{Watcher: w}})
 }
 
+// reasonUnwatchable is an own number of an enum that is inherited and so cannot have a name for it. A
+// Proto.Actor node reads it as any other number.
+const reasonUnwatchable actorpb.TerminatedReason = 100
+
 func reasonToProto(why actor.TerminatedReason) actorpb.TerminatedReason {
 	switch why {
 	case actor.TerminatedUnreachable:
 		return actorpb.TerminatedReason_AddressTerminated
 	case actor.TerminatedNotFound:
 		return actorpb.TerminatedReason_NotFound
+	case actor.TerminatedUnwatchable:
+		return reasonUnwatchable
 	}
 	return actorpb.TerminatedReason_Stopped
 }
@@ -189,6 +206,8 @@ func reasonFromProto(why actorpb.TerminatedReason) actor.TerminatedReason {
 		return actor.TerminatedUnreachable
 	case actorpb.TerminatedReason_NotFound:
 		return actor.TerminatedNotFound
+	case reasonUnwatchable:
+		return actor.TerminatedUnwatchable
 	}
 	return actor.TerminatedStopped
 }
@@ -231,10 +250,13 @@ func (c *conn) watched(target core.PID, w *actorpb.PID, name string, begin bool)
 	k := watchKey{target.ID, watcher.ID}
 	ref := c.r.sys.Ref(watcher)
 	if !begin {
-		c.r.watches.removeIn(c.peer.Member.ID, k)
-		return c.r.sys.DeliverSystem(target, &actor.Unwatch{Watcher: ref})
+		if c.r.watches.removeIn(c.peer.Member.ID, k) {
+			return c.r.sys.DeliverSystem(target, &actor.Unwatch{Watcher: ref})
+		}
+		return nil
 	}
 	if !c.r.watches.addIn(c.peer.Member.ID, k, c.r.limits.Watches) {
+		_ = ref.SendSystem(&actor.Terminated{Who: target, Why: actor.TerminatedUnwatchable}) // the next link tells the watch again
 		return fmt.Errorf("member %q watches %d processes here, which is the limit: %w", c.peer.Member.ID, c.r.limits.Watches, core.ErrOverloaded)
 	}
 	return c.r.sys.DeliverSystem(target, &actor.Watch{Watcher: ref})

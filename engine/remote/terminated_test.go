@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,4 +190,98 @@ func TestWatchLimit(t *testing.T) {
 	if !w.addIn("other", watchKey{"x", "a"}, 3) {
 		t.Error("one peer's watches count for another")
 	}
+}
+
+// TestWatchesBeyondTheLimit: who watches one process too many hears so, and a place that was given back
+// is used again.
+func TestWatchesBeyondTheLimit(t *testing.T) {
+	for _, row := range []struct{ watched, refused int }{{2, 0}, {3, 0}, {4, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			_, a, b := pair(t, func(c *Config) { c.Limits.Watches = 3 })
+			var targets []*actor.Ref
+			for i := range row.watched {
+				name := string(rune('a' + i))
+				b.echo(name)
+				targets = append(targets, a.at(b, name))
+			}
+			told := a.watcher("w", targets...)
+			synctest.Wait()
+			time.Sleep(time.Second)
+			if len(told) != row.refused {
+				t.Fatalf("%d watches: %d refused, want %d", row.watched, len(told), row.refused)
+			}
+			for range row.refused {
+				if end := <-told; end.Why != actor.TerminatedUnwatchable || end.Who != targets[3].PID() {
+					t.Errorf("told %+v", end)
+				}
+			}
+			_ = targets[0].Stop()
+			if end := <-told; end.Why != actor.TerminatedStopped {
+				t.Errorf("told %+v", end)
+			}
+			again := a.watcher("again", targets[1], targets[row.watched-1])
+			time.Sleep(time.Second)
+			if row.refused == 1 && len(again) != 1 { // one place is free, two are wanted
+				t.Errorf("%d of the later watches were refused, want 1", len(again))
+			}
+		})
+	}
+}
+
+// TestWatchThatCannotBePlaced: neither a client nor a process ID beyond the bounds leaves a watcher in
+// silence.
+func TestWatchThatCannotBePlaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, a, b := pair(t, nil)
+		c := startNode(t, "c", func(cfg *Config) { cfg.Transport, cfg.Client = m.Host("c"), true })
+		c.r.SetMembers(topology(t, nil, a.member(), b.member()))
+		b.echo("live")
+		for name, told := range map[string]<-chan *actor.Terminated{
+			"a client":       c.watcher("w", c.at(b, "live")),
+			"a long ID":      a.watcher("w", a.at(b, strings.Repeat("x", 2_000))),
+			"a process of b": a.watcher("v", a.at(b, "live")),
+		} {
+			time.Sleep(time.Second)
+			if name == "a process of b" {
+				if len(told) != 0 {
+					t.Errorf("%s: told %+v", name, <-told)
+				}
+				continue
+			}
+			select {
+			case end := <-told:
+				if end.Why != actor.TerminatedUnwatchable {
+					t.Errorf("%s: told %+v", name, end)
+				}
+			default:
+				t.Errorf("%s: the watcher hears nothing", name)
+			}
+		}
+		if n := len(a.r.watches.out["b"]) + len(c.r.watches.out); n != 1 {
+			t.Errorf("%d watches are remembered, want 1", n)
+		}
+	})
+}
+
+// TestWatchFlood: watches that come and go leave nothing behind, and one that was never placed is not
+// taken back from an actor.
+func TestWatchFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t, nil)
+		b.echo("live")
+		to := a.at(b, "live")
+		for i := range 5_000 {
+			w := a.sys.Ref(core.PID{Address: a.addr, Member: a.id, ID: string(rune('a' + i%26))})
+			_ = to.SendSystem(&actor.Watch{Watcher: w})
+			_ = to.SendSystem(&actor.Unwatch{Watcher: w})
+			_ = a.r.endpoints["b"].sendWatch("live", w.PID(), true) // of a member gone bad
+		}
+		time.Sleep(time.Second)
+		if n := len(a.r.watches.out) + len(b.r.watches.in); n != 0 {
+			t.Errorf("%d watches are remembered", n)
+		}
+		if !a.r.endpoints["b"].linked.Load() {
+			t.Error("the link has ended")
+		}
+	})
 }

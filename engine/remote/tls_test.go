@@ -390,3 +390,49 @@ func TestRolesOfCertificates(t *testing.T) {
 		}
 	}
 }
+
+// TestClientIDsAreNotTaken: the ID of a live client is taken over only with its certificate, or with one
+// that names the ID.
+func TestClientIDsAreNotTaken(t *testing.T) {
+	ca := newAuthority(t)
+	n := startNode(t, "n", ca.asMember)
+	join(t, n)
+	issue := func(id core.MemberID) tls.Certificate { return ca.issue(RoleURI("test", RoleClient, id), nil) }
+	alice, bob, bound := issue(""), issue(""), issue("c")
+	connect := func(cert tls.Certificate, epoch uint64) (*rawStream, Refusal) {
+		t.Helper()
+		s := openRaw(t, rawConn(t, n.addr, ca.config(cert)))
+		m, err := s.hello(hello{member: "c", client: true, cluster: "test", protocol: Protocol(), epoch: epoch, target: "n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, Refusal(m.GetRefusal().GetCode())
+	}
+	first, refused := connect(alice, 1)
+	if refused != 0 {
+		t.Fatalf("the first connection: %v", refused)
+	}
+	if _, refused := connect(bob, 2); refused != RefusedIdentity {
+		t.Errorf("with another certificate: %v, want %v", refused, RefusedIdentity)
+	}
+	second, refused := connect(alice, 3)
+	if refused != 0 {
+		t.Errorf("with its own certificate: %v", refused)
+	}
+	if code := first.end(); code != codes.Unavailable {
+		t.Errorf("the connection that was replaced ended with %v", code)
+	}
+	third, refused := connect(bound, 4)
+	if refused != 0 {
+		t.Errorf("with a certificate that names the ID: %v", refused)
+	}
+	if code := second.end(); code != codes.Unavailable {
+		t.Errorf("the connection that was replaced ended with %v", code)
+	}
+	if _, refused := connect(bob, 5); refused != RefusedIdentity {
+		t.Errorf("with another certificate: %v, want %v", refused, RefusedIdentity)
+	}
+	_ = third.stream.CloseSend()
+	third.end()
+	eventually(t, "the ID is free once its client has gone", func() bool { _, refused := connect(bob, 6); return refused == 0 })
+}
