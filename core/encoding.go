@@ -3,7 +3,6 @@ package core
 import (
 	"encoding/json"
 	"fmt"
-	"unicode/utf8"
 )
 
 // RecordFormat is the format of ViewRecord's encoding that this package writes.
@@ -39,35 +38,27 @@ func (r ViewRecord) MarshalJSON() ([]byte, error) {
 	return append(known, more[1:]...), nil
 }
 
-// UnmarshalJSON reads a record of any format; fields that format 1 does not know are kept in Extra.
-// The error wraps ErrInvalid. NewView checks what the record says.
+// UnmarshalJSON reads a record of any format; fields that format 1 does not know are kept in Extra,
+// at most 64 of them. It allocates at most about eight times the length of data: a text that would
+// need more, such as one of thousands of empty members, is refused. The error wraps ErrInvalid.
+// NewView checks what the record says.
 func (r *ViewRecord) UnmarshalJSON(data []byte) error {
-	fields := map[string]json.RawMessage{}
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return fmt.Errorf("view record: %w: %w", ErrInvalid, err)
-	}
-	if fields == nil || !utf8.Valid(data) {
-		return fmt.Errorf("view record: not an object in UTF-8: %w", ErrInvalid)
+	d, err := newRecordDecoder(data)
+	if err != nil {
+		return fmt.Errorf("view record: %.200v: %w", err, ErrInvalid)
 	}
 	var in plainRecord
-	targets := [...]any{&in.Format, &in.Lineage, &in.Epoch, &in.Revision, &in.WriteID, &in.Members, &in.Departed, &in.Changes, &in.Suspicions}
+	var members []plainMember
+	targets := [...]any{&in.Format, &in.Lineage, &in.Epoch, &in.Revision, &in.WriteID, &members, &in.Departed, &in.Changes, &in.Suspicions}
 	for i, name := range recordFields {
-		raw, present := fields[name]
-		if !present {
-			continue
+		if err := d.field(name, targets[i]); err != nil {
+			return fmt.Errorf("view record: %s: %.200v: %w", name, err, ErrInvalid)
 		}
-		if err := json.Unmarshal(raw, targets[i]); err != nil {
-			return fmt.Errorf("view record: %s: %w: %w", name, ErrInvalid, err)
-		}
-		delete(fields, name)
 	}
-	if len(fields) > 0 {
-		extra, err := json.Marshal(fields)
-		if err != nil {
-			return fmt.Errorf("view record: extra fields: %w: %w", ErrInvalid, err)
-		}
-		in.Extra = extra
+	if in.Extra, err = d.rest(); err != nil {
+		return fmt.Errorf("view record: extra fields: %.200v: %w", err, ErrInvalid)
 	}
+	in.Members = membersOf(members)
 	*r = ViewRecord(in)
 	return nil
 }

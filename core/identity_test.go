@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/fuzztest"
 )
 
 func TestIdentityCheck(t *testing.T) {
@@ -92,15 +93,20 @@ func FuzzParseIdentity(f *testing.F) {
 	for _, text := range []string{"Cart/alice", "Cart@2/a/b", "/", "a/", "/a", "Cart", "é/日本", "Cart@0/k", "K/\x00", "K/\xff", strings.Repeat("k", 130) + "/k"} {
 		f.Add(text)
 	}
-	f.Fuzz(func(t *testing.T, text string) {
-		id, err := core.ParseIdentity(text)
-		if err != nil {
-			if !errors.Is(err, core.ErrInvalid) {
-				t.Fatalf("untyped error %v", err)
+	d := fuzztest.Decoder[core.Identity]{
+		Decode: func(data []byte) (core.Identity, error) {
+			id, err := core.ParseIdentity(string(data))
+			if err != nil {
+				return core.Identity{}, err // what it read of it is for the caller's message
 			}
-			return
-		}
+			return id, nil
+		},
+		Encode: func(id core.Identity) ([]byte, error) { return []byte(id.String()), nil },
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		id, ok := d.Check(t, []byte(text))
 		switch {
+		case !ok:
 		case id.String() != text:
 			t.Fatalf("%q became %q", text, id.String())
 		case !utf8.ValidString(text), len(id.Kind) > core.MaxKind, len(id.Key) > core.MaxKey, id.Kind == "", id.Key == "",

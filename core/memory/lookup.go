@@ -188,7 +188,7 @@ func (l *Lookup) send(ctx context.Context, view *core.View, id core.Identity, e 
 		if !listed {
 			return fmt.Errorf("it is with member %s, which is not in the view here: %w", e.host, core.ErrNotOwner)
 		}
-		_, err = l.host.Call(ctx, to, core.Message{Type: OrderType, Data: []byte(e.token.String() + id.String())})
+		_, err = l.host.Call(ctx, to, core.Message{Type: OrderType, Data: order{e.token, id}.encode()})
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -246,19 +246,14 @@ func (l *Lookup) Forget(id core.Identity, stale core.PID) { l.dir.suspect(id, st
 
 // Handle carries out an order of another node.
 func (l *Lookup) Handle(ctx context.Context, from core.Member, m core.Message) (core.Message, error) {
-	const tokenLen = 32
-	if m.Type != OrderType || len(m.Data) < tokenLen {
-		return core.Message{}, undelivered("memory: handle: %q of %d bytes from %s is no order: %w", m.Type, len(m.Data), from.ID, core.ErrInvalid)
+	if m.Type != OrderType {
+		return core.Message{}, undelivered("memory: handle: %.80q from %s is no order: %w", m.Type, from.ID, core.ErrInvalid)
 	}
-	t, err := parseToken(string(m.Data[:tokenLen]))
+	o, err := parseOrder(m.Data)
 	if err != nil {
 		return core.Message{}, undelivered("memory: handle: %w", err)
 	}
-	id, err := core.ParseIdentity(string(m.Data[tokenLen:]))
-	if err != nil {
-		return core.Message{}, undelivered("memory: handle: %w", err)
-	}
-	if err := l.perform(ctx, id, t); err != nil {
+	if err := l.perform(ctx, o.id, o.token); err != nil {
 		return core.Message{}, undelivered("memory: handle: %w", err)
 	}
 	return core.Message{Type: DoneType}, nil
@@ -266,6 +261,30 @@ func (l *Lookup) Handle(ctx context.Context, from core.Member, m core.Message) (
 
 func undelivered(format string, args ...any) error {
 	return core.WithDelivery(fmt.Errorf(format, args...), core.Undelivered)
+}
+
+// order is what a node asks of the host of id.
+type order struct {
+	token core.Token
+	id    core.Identity
+}
+
+func (o order) encode() []byte { return []byte(o.token.String() + o.id.String()) }
+
+func parseOrder(data []byte) (order, error) {
+	const tokenLen = 32
+	if len(data) < tokenLen {
+		return order{}, fmt.Errorf("%d bytes are no order: %w", len(data), core.ErrInvalid)
+	}
+	t, err := parseToken(string(data[:tokenLen]))
+	if err != nil {
+		return order{}, err
+	}
+	id, err := core.ParseIdentity(string(data[tokenLen:]))
+	if err != nil {
+		return order{}, err
+	}
+	return order{t, id}, nil
 }
 
 func parseToken(text string) (core.Token, error) {

@@ -161,7 +161,10 @@ func decodeRequest(data []byte) (core.Identity, error) {
 		return core.Identity{}, fmt.Errorf("there is no identity: %w", core.ErrInvalid)
 	}
 	id := core.Identity{Kind: r.ClusterIdentity.GetKind(), Key: r.ClusterIdentity.GetIdentity()}
-	return id, id.Check()
+	if err := id.Check(); err != nil {
+		return core.Identity{}, err
+	}
+	return id, nil
 }
 
 // decodeResponse reads the answer of the member from: a placement, the member to ask instead, or why

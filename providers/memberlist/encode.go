@@ -74,7 +74,16 @@ func decodeMeta(b []byte) (meta, error) {
 	case !m.client && (m.status < core.Joining || m.status > core.Leaving || m.revision == 0):
 		return meta{}, malformed("meta data", fmt.Errorf("status %d, revision %d", m.status, m.revision))
 	}
-	return m, checkID(m.id)
+	return checked(m, checkID(m.id))
+}
+
+// checked is v, or nothing of it beside an error.
+func checked[T any](v T, err error) (T, error) {
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return v, nil
 }
 
 func (w row) encode() []byte {
@@ -116,7 +125,7 @@ func decodeRow(b []byte) (row, error) {
 	if r.err != nil {
 		return row{}, malformed("row", r.err)
 	}
-	return w, w.check()
+	return checked(w, w.check())
 }
 
 // check tells why no member may have this row. What others send is checked by it, and what the node
@@ -201,8 +210,9 @@ func decodeState(b []byte, take func(row []byte)) ([]departure, error) {
 			take(w)
 		}
 	}
-	var departed []departure
-	for n := r.count(maxDeparted); n > 0 && r.err == nil; n-- {
+	n := r.count(maxDeparted)
+	departed := make([]departure, 0, n)
+	for ; n > 0 && r.err == nil; n-- {
 		d := departure{core.MemberID(r.text(maxID)), r.number(maxNumber)}
 		if r.err == nil && checkID(d.id) == nil {
 			departed = append(departed, d)
@@ -231,13 +241,16 @@ func decodeLeft(b []byte) (d departure, address string, err error) {
 	r := reader{b: b}
 	d.id, address, d.revision = core.MemberID(r.text(maxID)), r.text(maxAddress), r.number(maxNumber)
 	r.end()
-	if r.err != nil {
-		return departure{}, "", malformed("farewell", r.err)
+	if err = r.err; err == nil {
+		_, _, err = splitHostPort(address)
 	}
-	if _, _, err := splitHostPort(address); err != nil {
+	if err != nil {
 		return departure{}, "", malformed("farewell", err)
 	}
-	return d, address, checkID(d.id)
+	if err = checkID(d.id); err != nil {
+		return departure{}, "", err
+	}
+	return d, address, nil
 }
 
 func appendProtocol(b []byte, p core.Protocol) []byte {
