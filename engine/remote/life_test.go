@@ -10,10 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/protos/actorpb"
 )
 
 func TestStopInEveryState(t *testing.T) {
@@ -259,8 +261,14 @@ func TestClientOfACluster(t *testing.T) {
 			if _, err := cl.ask(cl.at(a, "private"), str("x"), 5*time.Second); core.DeliveryOf(err) != core.Undelivered || !errors.Is(err, core.ErrUnsupported) {
 				t.Errorf("a client reached a private process: %v", err)
 			}
-			_ = cl.at(a, "echo").Stop()
-			_ = cl.at(a, "echo").Poison()
+			for _, err := range []error{cl.at(a, "echo").Stop(), cl.at(a, "echo").Poison()} {
+				if !errors.Is(err, ErrDenied) || core.DeliveryOf(err) != core.Undelivered {
+					t.Errorf("a client's message of the runtime: %v", err)
+				}
+			}
+			for _, msg := range []proto.Message{&actorpb.Stop{}, &actorpb.PoisonPill{}} { // of a client gone bad
+				_ = cl.r.endpoints["a"].post(&outgoing{target: "echo", msg: msg})
+			}
 			eventually(t, "both are refused", func() bool { return countLines(a.log, "message refused") >= 2 })
 			if _, err := a.ask(a.sys.Ref(core.PID{Address: a.addr, ID: "echo", Member: "a"}), str("x"), 5*time.Second); err != nil {
 				t.Errorf("a client stopped a process: %v", err)
