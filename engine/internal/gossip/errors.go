@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/granary-go/granary/core"
 )
@@ -22,7 +23,7 @@ const (
 	ErrVersion  = refusal("version out of bounds")             // 0, or more than MaxJump ahead of what is known
 	ErrTooMany  = refusal("too many keys")                     // more than MaxKeys
 	ErrTooLarge = refusal("key, type or value over its bound") // MaxKey, MaxType, MaxValue
-	ErrInvalid  = refusal("malformed gossip")                  // empty key, no type, values out of order, no message
+	ErrInvalid  = refusal("malformed gossip")                  // no message, key or type empty or not UTF-8, values out of order
 )
 
 // reasons lists the refusals in the order of Stats.Refused.
@@ -48,6 +49,9 @@ func checkValue(key string, v core.Message) refusal {
 		return ErrInvalid
 	case len(key) > MaxKey || len(v.Type) > MaxType || len(v.Data) > MaxValue:
 		return ErrTooLarge
+	}
+	if !utf8.ValidString(key) || !utf8.ValidString(v.Type) {
+		return ErrInvalid
 	}
 	return ""
 }

@@ -35,7 +35,7 @@ func newChaos(t *testing.T, seed uint64, members int) *chaos {
 
 // see checks what a node takes: that the owner wrote it, and that it is no older than before.
 func (c *chaos) see(n *node, e gossip.Changed) {
-	if e.Member == n.id {
+	if e.Member == n.id && n.writing {
 		c.written[fmt.Sprint(n.id, e.Key, string(e.Value.Data))] = true
 		return
 	}
@@ -141,10 +141,22 @@ func (c *chaos) flap() {
 	c.after(time.Duration(c.rng.Int64N(int64(3*time.Second))), back)
 }
 
+// misattribute lets one node speak for two others, as a node with a fault would.
+func (c *chaos) misattribute() {
+	n, from, owner := c.pick(), c.pick().id, c.pick().id
+	if from == n.id || from == owner {
+		return
+	}
+	key := fmt.Sprint("k", c.rng.IntN(8))
+	v, _ := n.Get(owner, key)
+	forged := []gossip.Value{{Key: key, Version: v.Version + 1, Message: text("forged")}}
+	n.handle(from, &gossip.Request{Entries: []gossip.Entry{{Owner: owner, Values: forged}}})
+}
+
 // run30 is 30 virtual seconds of faults, with a random half of the alphabet off.
 func (c *chaos) run30() {
 	faults := []func(){
-		c.part, c.flap,
+		c.part, c.flap, c.misattribute,
 		func() { c.loss = 0.3 * c.rng.Float64() },
 		func() { c.double = 0.3 * c.rng.Float64() },
 		func() { c.delay = time.Duration(c.rng.Int64N(int64(time.Second))) },

@@ -47,6 +47,8 @@ type node struct {
 	alive bool
 	view  []core.MemberID
 	epoch int
+
+	writing bool // it takes a step in which it may write its own keys
 }
 
 type event struct {
@@ -140,6 +142,11 @@ func topology(ids []core.MemberID) core.Message {
 func (n *node) step(in gossip.Input) {
 	if !n.alive {
 		return
+	}
+	switch in.(type) {
+	case gossip.Set, gossip.Installed:
+		n.writing = true
+		defer func() { n.writing = false }()
 	}
 	for _, e := range n.Step(n.now, in, nil) {
 		switch e := e.(type) {
