@@ -33,7 +33,7 @@ type Subscription struct {
 }
 
 // Subscribe calls f with each event published from now on, in order, one at a time, on a goroutine of
-// the system. Events come while f runs are kept, up to 1,024; those beyond are dropped and counted.
+// the system. Events that come while f runs are kept, up to 1,024; those beyond are dropped and counted.
 func (s *EventStream) Subscribe(f func(event any)) *Subscription {
 	sub := &Subscription{stream: s, f: f}
 	s.mu.Lock()
@@ -141,20 +141,24 @@ func (b *Subscription) drain() {
 			b.stream.sys.goroutines.Go("event subscriber", b.drain)
 		}
 	}()
-	for {
-		b.mu.Lock()
-		batch := b.queue
-		b.queue = nil
-		if len(batch) == 0 {
-			b.busy, ended = false, true
-			b.mu.Unlock()
-			return
-		}
-		b.mu.Unlock()
-		for _, event := range batch {
-			b.call(event)
-		}
+	for event, ok := b.next(); ok; event, ok = b.next() {
+		b.call(event)
 	}
+	ended = true
+}
+
+// next takes the oldest event; false: there is none, and whoever offers one starts a goroutine.
+func (b *Subscription) next() (event any, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.queue) == 0 {
+		b.busy, b.queue = false, nil
+		return nil, false
+	}
+	event = b.queue[0]
+	b.queue[0] = nil
+	b.queue = b.queue[1:]
+	return event, true
 }
 
 func (b *Subscription) call(event any) {
@@ -163,10 +167,5 @@ func (b *Subscription) call(event any) {
 			b.stream.sys.log.Error("actor: event subscriber panicked", "panic", v, "stack", string(debug.Stack()))
 		}
 	}()
-	b.mu.Lock()
-	ended := b.ended
-	b.mu.Unlock()
-	if !ended {
-		b.f(event)
-	}
+	b.f(event)
 }

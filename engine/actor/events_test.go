@@ -198,3 +198,57 @@ func TestObserver(t *testing.T) {
 		}
 	}
 }
+
+// TestSubscriberHoldsWhatIsSaid: 1,024 events wait for a subscriber that is busy, not one more.
+func TestSubscriberHoldsWhatIsSaid(t *testing.T) {
+	s := newSystem(t)
+	entered, hold := make(chan any, 1), make(chan struct{})
+	var n atomic.Int64
+	sub := s.Events().Subscribe(func(event any) {
+		if n.Add(1) == 1 {
+			entered <- event
+			<-hold
+		}
+	})
+	s.Events().Publish(0)
+	recv(t, entered)
+	for want, events := range []int{1024, 1, 1} {
+		for range events {
+			s.Events().Publish(1)
+		}
+		if got := sub.Dropped(); got != int64(want) {
+			t.Errorf("%d events were dropped, want %d", got, want)
+		}
+	}
+	close(hold)
+	eventually(t, "all that waited are told", func() bool { return n.Load() == 1025 })
+}
+
+// TestSubscriberThatEndsItsGoroutine: runtime.Goexit costs the event in hand, none behind it.
+func TestSubscriberThatEndsItsGoroutine(t *testing.T) {
+	s := newSystem(t)
+	hold := make(chan struct{})
+	var n atomic.Int64
+	sub := s.Events().Subscribe(func(any) {
+		<-hold
+		n.Add(1)
+		runtime.Goexit()
+	})
+	for i := range 1000 {
+		s.Events().Publish(i)
+	}
+	close(hold)
+	eventually(t, "every event is told", func() bool { return n.Load() == 1000 })
+	if sub.Dropped() != 0 {
+		t.Errorf("%d events were dropped", sub.Dropped())
+	}
+}
+
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within a minute: %s", what)
+		}
+	}
+}

@@ -352,3 +352,50 @@ func TestMailboxGivesItsMemoryBack(t *testing.T) {
 		t.Errorf("%d chunks held by an idle mailbox; want 0", n)
 	}
 }
+
+// TestMailboxAtItsBound: with a busy actor exactly Size messages wait. In the middle of a burst a large
+// mailbox may refuse up to 15 early, and never takes one too many.
+func TestMailboxAtItsBound(t *testing.T) {
+	for _, size := range []int{1, 2, 255, 256, 257, 4096} {
+		s := newSystem(t)
+		a := newHeld(t, s, actor.MailboxConfig{Size: size})
+		if got := fill(t, a.ref); got != size {
+			t.Errorf("size %d: %d messages were taken", size, got)
+		}
+		entered := make(chan any, 1)
+		for burst := range min(size-1, 40) {
+			h := make(hold)
+			b := spawnProps(t, s, &actor.Props{Mailbox: actor.MailboxConfig{Size: size}, New: func() actor.Actor { return actor.Func(blocker(entered, nil)) }})
+			first := make(hold)
+			_ = b.Tell(first)
+			recv(t, entered)
+			for range burst {
+				_ = b.Tell("before")
+			}
+			_ = b.Tell(h)
+			close(first)
+			recv(t, entered) // burst messages are done, h is in hand
+			least := size
+			if size >= 256 {
+				least -= 15
+			}
+			if got := fill(t, b); got > size || got < least {
+				t.Errorf("size %d after a burst of %d: %d messages were taken, want %d to %d", size, burst, got, least, size)
+			}
+			close(h)
+		}
+	}
+}
+
+// fill sends until the mailbox refuses.
+func fill(t *testing.T, ref *actor.Ref) (n int) {
+	t.Helper()
+	for ; ; n++ {
+		switch err := ref.Tell("fill"); {
+		case errors.Is(err, core.ErrOverloaded):
+			return n
+		case err != nil:
+			t.Fatal(err)
+		}
+	}
+}

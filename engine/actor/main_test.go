@@ -26,7 +26,7 @@ func newSystem(t testing.TB, change ...func(*actor.Config)) *actor.System {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Stop(ctx); err != nil {
 			t.Errorf("Stop = %v", err)
@@ -53,7 +53,7 @@ func spawnProps(t testing.TB, s *actor.System, p *actor.Props) *actor.Ref {
 // ask fails the test on an error.
 func ask(t testing.TB, to *actor.Ref, msg any) any {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	got, err := to.Ask(ctx, msg)
 	if err != nil {
@@ -62,14 +62,14 @@ func ask(t testing.TB, to *actor.Ref, msg any) any {
 	return got
 }
 
-// recv gives the next value of ch, or fails the test after 10 s.
+// recv gives the next value of ch, or fails the test after a minute.
 func recv[T any](t testing.TB, ch <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-ch:
 		return v
-	case <-time.After(10 * time.Second):
-		t.Fatal("nothing came within 10 s")
+	case <-time.After(time.Minute):
+		t.Fatal("nothing came within a minute")
 		panic("unreachable")
 	}
 }

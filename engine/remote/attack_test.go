@@ -29,10 +29,10 @@ func TestSecondAnswersAreNotCounted(t *testing.T) {
 		}
 	})
 	for range 3 {
-		got, err := x.ask(x.at(y, "twice"), str("once"), 10*time.Second)
+		got, err := x.ask(x.at(y, "twice"), str("once"), time.Minute)
 		wantText(t, got, err, "once")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := y.r.Drain(ctx); err != nil {
 		t.Errorf("drain: %v", err)
@@ -55,7 +55,7 @@ func TestDrainAfterARefusedMessage(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := x.r.Drain(ctx); err != nil {
 		t.Errorf("drain: %v", err)
@@ -72,11 +72,11 @@ func TestDeadLetterOfTheHandler(t *testing.T) {
 			c.RespondError(c.Tell(y.sys.Ref(core.PID{Address: y.addr, ID: "nobody", Member: y.id}), 1))
 		}
 	})
-	_, err := x.ask(x.at(y, "relay"), str("x"), 10*time.Second)
+	_, err := x.ask(x.at(y, "relay"), str("x"), time.Minute)
 	if !errors.Is(err, core.ErrStopped) || core.DeliveryOf(err) != core.Delivered {
 		t.Errorf("ask = %v (%v); want stopped, delivered", err, core.DeliveryOf(err))
 	}
-	_, err = x.ask(x.at(y, "nobody"), str("x"), 10*time.Second)
+	_, err = x.ask(x.at(y, "nobody"), str("x"), time.Minute)
 	if !errors.Is(err, actor.ErrDeadLetter) || core.DeliveryOf(err) != core.Undelivered {
 		t.Errorf("ask of nobody = %v (%v); want a dead letter, undelivered", err, core.DeliveryOf(err))
 	}
@@ -164,9 +164,9 @@ func TestMemberTakesItsIDBackFromAClient(t *testing.T) {
 	join(t, x, y)
 	y.echo("echo")
 	x.echo("echo")
-	got, err := x.ask(x.at(y, "echo"), str("there"), 5*time.Second)
+	got, err := x.ask(x.at(y, "echo"), str("there"), time.Minute)
 	wantText(t, got, err, "there")
-	got, err = y.ask(y.at(x, "echo"), str("and back"), 5*time.Second)
+	got, err = y.ask(y.at(x, "echo"), str("and back"), time.Minute)
 	wantText(t, got, err, "and back")
 	thief.end()
 }

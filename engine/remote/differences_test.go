@@ -135,7 +135,7 @@ func TestTypesAreRegisteredUnderTraffic(t *testing.T) {
 	for range 2 {
 		wg.Go(func() {
 			for range 100 {
-				got, err := a.ask(to, str("x"), 10*time.Second)
+				got, err := a.ask(to, str("x"), time.Minute)
 				if s, ok := got.(*wrapperspb.StringValue); err != nil || !ok || s.GetValue() != "x" {
 					t.Errorf("%v, %v", got, err)
 				}

@@ -18,7 +18,7 @@ import (
 
 // Two members of one cluster on a network in memory; one asks an actor of the other.
 func Example() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	network := remote.NewMemory(remote.MemoryConfig{})
 	types := remote.NewTypes(&wrapperspb.StringValue{})

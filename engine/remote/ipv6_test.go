@@ -18,6 +18,6 @@ func TestIPv6(t *testing.T) {
 	a, b := startNode(t, "a", six), startNode(t, "b", six)
 	join(t, a, b)
 	b.echo("echo")
-	got, err := a.ask(a.at(b, "echo"), str("x"), 5*time.Second)
+	got, err := a.ask(a.at(b, "echo"), str("x"), time.Minute)
 	wantText(t, got, err, "x")
 }

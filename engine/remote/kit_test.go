@@ -86,7 +86,7 @@ func prepareNode(t testing.TB, id string, edit func(*Config)) *node {
 }
 
 func (n *node) stop() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.t.Context()), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.t.Context()), time.Minute)
 	defer cancel()
 	if err := n.r.Stop(ctx); err != nil {
 		n.t.Errorf("stop remoting of %s: %v", n.id, err)
@@ -119,7 +119,7 @@ func join(t testing.TB, nodes ...*node) *core.View {
 		for m := range top.View.All() {
 			ids = append(ids, m.ID)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := n.r.Connected(ctx, ids); err != nil {
 			t.Fatalf("%s: %v\nlog: %s", n.id, err, n.log.text())
@@ -191,10 +191,10 @@ func wantText(t testing.TB, got any, err error, want string) {
 // eventually waits until f is true.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !f() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 		time.Sleep(time.Millisecond)
 	}

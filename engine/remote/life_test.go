@@ -252,13 +252,13 @@ func TestClientOfACluster(t *testing.T) {
 			join(t, a, cl)
 			a.echo("echo")
 			a.echo("private")
-			got, err := cl.ask(cl.at(a, "echo"), str("x"), 5*time.Second)
+			got, err := cl.ask(cl.at(a, "echo"), str("x"), time.Minute)
 			if tt.allowed {
 				wantText(t, got, err, "x")
 			} else if !errors.Is(err, core.ErrUnsupported) || core.DeliveryOf(err) != core.Undelivered {
 				t.Errorf("a client was answered: %v, %v", got, err)
 			}
-			if _, err := cl.ask(cl.at(a, "private"), str("x"), 5*time.Second); core.DeliveryOf(err) != core.Undelivered || !errors.Is(err, core.ErrUnsupported) {
+			if _, err := cl.ask(cl.at(a, "private"), str("x"), time.Minute); core.DeliveryOf(err) != core.Undelivered || !errors.Is(err, core.ErrUnsupported) {
 				t.Errorf("a client reached a private process: %v", err)
 			}
 			for _, err := range []error{cl.at(a, "echo").Stop(), cl.at(a, "echo").Poison()} {
@@ -270,7 +270,7 @@ func TestClientOfACluster(t *testing.T) {
 				_ = cl.r.endpoints["a"].post(&outgoing{target: "echo", msg: msg})
 			}
 			eventually(t, "both are refused", func() bool { return countLines(a.log, "message refused") >= 2 })
-			if _, err := a.ask(a.sys.Ref(core.PID{Address: a.addr, ID: "echo", Member: "a"}), str("x"), 5*time.Second); err != nil {
+			if _, err := a.ask(a.sys.Ref(core.PID{Address: a.addr, ID: "echo", Member: "a"}), str("x"), time.Minute); err != nil {
 				t.Errorf("a client stopped a process: %v", err)
 			}
 		})

@@ -59,7 +59,7 @@ func TestBytesBothWays(t *testing.T) {
 		{"g/1", &Inbound{Type: "test.Other", Data: []byte("passed on")}, "passed on"},
 		{"g/1", str("x"), string(text)}, // registered, but this target takes it as bytes
 	} {
-		got, err := a.ask(a.at(b, tt.target), tt.msg, 5*time.Second)
+		got, err := a.ask(a.at(b, tt.target), tt.msg, time.Minute)
 		in := <-p.got
 		if string(in.Data) != tt.data || in.From.Member.ID != "a" || in.From.Client || in.From.Epoch == 0 || in.RequestID == 0 {
 			t.Errorf("arrived %+v, want %q", in, tt.data)
@@ -69,7 +69,7 @@ func TestBytesBothWays(t *testing.T) {
 			t.Errorf("answer %v, %v", got, err)
 		}
 	}
-	if _, err := a.ask(a.at(b, "$raw"), core.Message{Type: "test.Other"}, 5*time.Second); !errors.Is(err, core.ErrUnsupported) {
+	if _, err := a.ask(a.at(b, "$raw"), core.Message{Type: "test.Other"}, time.Minute); !errors.Is(err, core.ErrUnsupported) {
 		t.Errorf("a type that the process does not take: %v", err)
 	}
 }
@@ -99,7 +99,7 @@ func TestUndecodableMessage(t *testing.T) {
 			seen <- c.Message()
 		}
 	})
-	_, err := a.ask(a.at(b, "sees"), core.Message{Type: "google.protobuf.StringValue", Data: []byte{0xff}}, 5*time.Second)
+	_, err := a.ask(a.at(b, "sees"), core.Message{Type: "google.protobuf.StringValue", Data: []byte{0xff}}, time.Minute)
 	if !errors.Is(err, core.ErrInvalid) || core.DeliveryOf(err) != core.Undelivered {
 		t.Errorf("error %v, %v", err, core.DeliveryOf(err))
 	}

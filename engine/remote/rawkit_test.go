@@ -56,7 +56,7 @@ func rawConn(t testing.TB, addr string, tlsConfig *tls.Config) *grpc.ClientConn 
 
 func openRaw(t testing.TB, cc *grpc.ClientConn) *rawStream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	s, err := cc.NewStream(ctx, &grpc.StreamDesc{StreamName: "Receive", ServerStreams: true, ClientStreams: true},
 		"/remote.Remoting/Receive", grpc.ForceCodec(bytesCodec{}), grpc.MaxCallSendMsgSize(64<<20), grpc.MaxCallRecvMsgSize(64<<20))
@@ -289,7 +289,7 @@ func (c *h2) open(path string, more ...string) (id uint32, err error) {
 // outcome reads until stream id, or the connection, ends, and tells how: the gRPC status, the HTTP
 // status, or the end of the connection.
 func (c *h2) outcome(id uint32) string {
-	_ = c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	http := ""
 	for {
 		f, err := c.fr.ReadFrame()

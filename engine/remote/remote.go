@@ -272,7 +272,8 @@ func (r *Remote) part(eps []*endpoint, conns []*conn, reason error) {
 }
 
 // Block refuses these IDs from now on and ends their connections. It is final, as IDs are never used
-// again.
+// again. Of each connection the one message that was being handed over while Block ran may still arrive,
+// none behind it.
 func (r *Remote) Block(ids ...core.MemberID) {
 	r.mu.Lock()
 	var eps []*endpoint

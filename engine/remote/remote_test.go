@@ -38,9 +38,9 @@ func TestAskBetweenMembers(t *testing.T) {
 			join(t, a, b)
 			b.echo("echo")
 			a.echo("echo")
-			got, err := a.ask(a.at(b, "echo"), str("x"), 5*time.Second)
+			got, err := a.ask(a.at(b, "echo"), str("x"), time.Minute)
 			wantText(t, got, err, "x")
-			got, err = b.ask(b.at(a, "echo"), str("y"), 5*time.Second)
+			got, err = b.ask(b.at(a, "echo"), str("y"), time.Minute)
 			wantText(t, got, err, "y")
 		})
 	}
@@ -96,7 +96,7 @@ func TestManyAsksAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for j := range 50 {
 				text := fmt.Sprint(i, "/", j)
-				got, err := a.ask(a.at(b, "echo"), str(text), 20*time.Second)
+				got, err := a.ask(a.at(b, "echo"), str(text), time.Minute)
 				if s, ok := got.(*wrapperspb.StringValue); err != nil || !ok || s.GetValue() != text {
 					t.Errorf("answer to %q: %v, %v", text, got, err)
 					return
@@ -140,7 +140,7 @@ func TestForwardedAsk(t *testing.T) {
 			x.Forward(b.at(c, "echo"))
 		}
 	})
-	got, err := a.ask(a.at(b, "relay"), str("far"), 5*time.Second)
+	got, err := a.ask(a.at(b, "relay"), str("far"), time.Minute)
 	wantText(t, got, err, "far")
 }
 
@@ -196,7 +196,7 @@ func TestErrorsOfAnswers(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := a.ask(a.at(b, tt.target), tt.msg, 5*time.Second)
+			_, err := a.ask(a.at(b, tt.target), tt.msg, time.Minute)
 			if err == nil || tt.is != nil && !errors.Is(err, tt.is) || core.DeliveryOf(err) != tt.fate {
 				t.Errorf("error %v, %v; want %v, %v", err, core.DeliveryOf(err), tt.is, tt.fate)
 			}
@@ -207,10 +207,10 @@ func TestErrorsOfAnswers(t *testing.T) {
 			}
 		})
 	}
-	if got, err := a.ask(a.at(b, "odd"), str("nil"), 5*time.Second); got != nil || err != nil {
+	if got, err := a.ask(a.at(b, "odd"), str("nil"), time.Minute); got != nil || err != nil {
 		t.Errorf("nil answer: %v, %v", got, err)
 	}
-	if got, err := a.ask(a.at(b, "panics"), str("x"), 5*time.Second); err == nil || strings.Contains(err.Error(), "goroutine ") {
+	if got, err := a.ask(a.at(b, "panics"), str("x"), time.Minute); err == nil || strings.Contains(err.Error(), "goroutine ") {
 		t.Errorf("a panic's stack crossed the wire: %v, %v", got, err)
 	}
 }
@@ -381,7 +381,7 @@ func TestBlockedPeer(t *testing.T) {
 			c.Respond(str("ok"))
 		}
 	})
-	if _, err := a.ask(a.at(b, "sink"), str("x"), 5*time.Second); err != nil {
+	if _, err := a.ask(a.at(b, "sink"), str("x"), time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	b.r.Block("a")
@@ -596,7 +596,7 @@ func TestErrorCodecAndHooks(t *testing.T) {
 		}
 	}}
 	_, a, b := pair(t, func(c *Config) { c.Errors, c.Env.Hooks = odd{}, hooks })
-	_, err := a.ask(a.at(b, "nobody"), str("x"), 5*time.Second)
+	_, err := a.ask(a.at(b, "nobody"), str("x"), time.Minute)
 	if !errors.Is(err, core.ErrBusy) || !strings.HasPrefix(err.Error(), "odd ") {
 		t.Errorf("error %v", err)
 	}

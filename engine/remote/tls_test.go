@@ -101,7 +101,7 @@ func TestMutualTLS(t *testing.T) {
 	x, y := startNode(t, "x", ca.asMember), startNode(t, "y", ca.asMember)
 	join(t, x, y)
 	y.echo("echo")
-	got, err := x.ask(x.at(y, "echo"), str("secret"), 5*time.Second)
+	got, err := x.ask(x.at(y, "echo"), str("secret"), time.Minute)
 	wantText(t, got, err, "secret")
 }
 
@@ -136,7 +136,7 @@ func TestRow01_TLSAndPlaintext(t *testing.T) {
 	}
 	defer c.Close()
 	_, _ = io.WriteString(c, "random bytes, not TLS at all\r\n")
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	if b, err := io.ReadAll(c); string(b) != alert || err != nil {
 		t.Errorf("random bytes to a TLS port were answered with %x, %v", b, err)
 	}
@@ -293,7 +293,7 @@ func TestRotation(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := x.ask(x.at(y, "echo"), str("x"), 10*time.Second); err != nil {
+				if _, err := x.ask(x.at(y, "echo"), str("x"), time.Minute); err != nil {
 					failed.Add(1)
 				}
 				calls.Add(1)
@@ -350,7 +350,7 @@ func TestNoClientCert(t *testing.T) {
 	})
 	join(t, x, y)
 	x.echo("echo")
-	got, err := y.ask(y.at(x, "echo"), str("x"), 5*time.Second)
+	got, err := y.ask(y.at(x, "echo"), str("x"), time.Minute)
 	wantText(t, got, err, "x")
 }
 
