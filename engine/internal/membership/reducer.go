@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -198,10 +199,24 @@ func (r *Reducer) keep(e *Effect, of Effect) {
 func (r *Reducer) finish(e *Effect) {
 	slices.Sort(e.Blocked)
 	slices.Sort(e.Unblocked)
+	e.Blocked, e.Unblocked = without(e.Blocked, e.Unblocked), without(e.Unblocked, e.Blocked)
+	gone := func(id core.MemberID) bool { return !r.lists(id) }
+	e.Missing, e.Returned = slices.DeleteFunc(e.Missing, gone), slices.DeleteFunc(e.Returned, gone)
+	maps.DeleteFunc(r.missing, func(id core.MemberID, _ time.Time) bool { return gone(id) })
 	e.Accused, e.Absolved = r.accuse()
 	if e.Outcome == Installed {
 		e.Hash, e.Banned = WireHash(r.View()), r.bans.all(r.cfg.Self)
 	}
+}
+
+// lists reports whether id is in the installed view: who came back together with a follower at its
+// address is not.
+func (r *Reducer) lists(id core.MemberID) bool {
+	if r.View() == nil {
+		return false
+	}
+	_, listed := r.View().Member(id)
+	return listed
 }
 
 // refused reports whether the traffic of id is: it is banned, or retired by another at its address.

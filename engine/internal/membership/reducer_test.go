@@ -194,6 +194,16 @@ func TestBanOfARetiredMemberBlocksOnce(t *testing.T) {
 	x.wantIDs("unblocked", e.Unblocked) // it is still retired
 }
 
+func TestBanThatFollowsOnAnotherUnblocksNobody(t *testing.T) {
+	x := newTester(t, unordered("s", DefaultGrace))
+	x.report(self, b)
+	x.step(Ban{ID: "b", For: time.Minute})
+	e := x.after(time.Minute).step(Ban{ID: "b", For: time.Minute})
+	x.wantIDs("blocked", e.Blocked)
+	x.wantIDs("unblocked", e.Unblocked)
+	x.wantView("s")
+}
+
 func TestBanNeverEditsAnOrderedView(t *testing.T) {
 	x := newTester(t, ReducerConfig{Config: Config{Self: "s", Ordered: true}, Grace: DefaultGrace})
 	x.ordered(stored("L", 2, self, b, c))
