@@ -25,7 +25,9 @@ func (n *Node) newAllowance(ctx context.Context, undo []step) *allowance {
 	return a
 }
 
-// limit is how long s may take from now: its share, less if others have taken too much.
+// limit is how long s may take from now: its share of what is left. What the steps before have saved
+// goes to those after, up to a quarter of the whole: so neither a busy machine nor one part that hangs
+// takes the time of the rest.
 func (a *allowance) limit(s step) time.Duration {
 	now := a.n.clock.Now()
 	if !a.cut && a.ctx.Err() != nil {
@@ -35,5 +37,6 @@ func (a *allowance) limit(s step) time.Duration {
 		}
 	}
 	rest := a.end.Sub(now) * time.Duration(s.share) / time.Duration(a.shares)
-	return max(0, min(rest, a.n.cfg.StopTimeout*time.Duration(s.share)/100))
+	most := max(a.n.cfg.StopTimeout*time.Duration(s.share)/100, a.n.cfg.StopTimeout/4)
+	return max(0, min(rest, most))
 }

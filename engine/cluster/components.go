@@ -126,8 +126,8 @@ func (p Components) checkKind(k grain.Kind, promises core.Promises) error {
 	refuse := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("cluster: kind %q: "+format+": %w", append(append([]any{k.Name}, args...), core.ErrUnsupported)...))
 	}
-	if routes && k.Strategy != nil {
-		refuse("it has a strategy, but the lookup %T places by ownership alone; leave Strategy out, or take another lookup", p.Lookup)
+	if routes && !isRendezvous(k.Strategy) {
+		refuse("it has the strategy %T, but under the lookup %T the owner of an identity is its host, which is what strategy.Rendezvous picks; leave Strategy out, or take another lookup", k.Strategy, p.Lookup)
 	}
 	switch {
 	case k.Level == grain.Level0:
@@ -143,19 +143,38 @@ func (p Components) checkKind(k grain.Kind, promises core.Promises) error {
 	return errors.Join(errs...)
 }
 
-// bindStrategies tells the strategies that depend on it which member this is.
+// isRendezvous reports whether s places as ownership does.
+func isRendezvous(s core.Strategy) bool {
+	_, same := s.(strategy.Rendezvous)
+	return s == nil || same
+}
+
+// bindStrategies tells the strategies that depend on it which member this is, and what the others run,
+// and keeps them all from suspects.
 func (n *Node) bindStrategies() {
+	n.anyKind = n.bound(nil)
 	for _, k := range n.kinds {
-		if local, ok := k.Strategy.(core.LocalStrategy); ok {
-			k.Strategy = local.For(n.id)
-		}
+		k.Strategy = n.bound(k.Strategy)
 	}
+}
+
+func (n *Node) bound(s core.Strategy) core.Strategy {
+	if s == nil {
+		s = strategy.Rendezvous{}
+	}
+	if local, ok := s.(core.LocalStrategy); ok {
+		s = local.For(n.id)
+	}
+	if load, ok := s.(core.LoadStrategy); ok {
+		s = load.Under(n.gossip)
+	}
+	return strategy.Avoid{Strategy: s, Suspected: n.suspected}
 }
 
 // strategyOf is the kind's choice among hosts; never nil.
 func (n *Node) strategyOf(name string) core.Strategy {
-	if k := n.kinds[name]; k != nil && k.Strategy != nil {
+	if k := n.kinds[name]; k != nil {
 		return k.Strategy
 	}
-	return strategy.Rendezvous{}
+	return n.anyKind
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/engine/remote"
@@ -59,6 +61,25 @@ type Config struct {
 	// CacheSize is how many locations of grains the node remembers, those of its own included.
 	// Each costs about 250 bytes. Default 262,144.
 	CacheSize int
+
+	// RemovalGrace is how long a member is kept in the view that a provider without an order reports no
+	// more, in case it is a flap: it costs a call to a member that has died, and spares moving all its
+	// grains. Negative: none. Default: what the provider says (core.Patient), else 2 s. It has no meaning
+	// for providers with an order, whose views are installed as they are.
+	RemovalGrace time.Duration
+
+	// ProbeInterval is how often a member from which nothing came is asked whether it is there. Default
+	// 1 s. All members should have the same.
+	ProbeInterval time.Duration
+
+	// ProbeMisses is how many intervals in a row without any answer make a member suspect: nothing new is
+	// placed there, and, where the provider keeps the view in one record (core.ViewStore), two such
+	// members take it out. Default 3.
+	ProbeMisses int
+
+	// Broadcasts lists the types of the messages that Broadcast may send and that are taken from others,
+	// one value of each. Default: none.
+	Broadcasts []proto.Message
 
 	// Limits bounds what passes between members. Default: remote's own defaults.
 	Limits remote.Limits
@@ -144,6 +165,9 @@ func (c Config) check() error {
 	}
 	if c.CallTimeout < 0 || c.StopTimeout < 0 {
 		bad("CallTimeout %v, StopTimeout %v: want more than 0", c.CallTimeout, c.StopTimeout)
+	}
+	if c.ProbeInterval < 0 || c.ProbeMisses < 0 {
+		bad("ProbeInterval %v, ProbeMisses %d: want more than 0", c.ProbeInterval, c.ProbeMisses)
 	}
 	if c.CacheSize < 0 {
 		bad("CacheSize %d: want more than 0", c.CacheSize)

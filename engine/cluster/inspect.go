@@ -62,10 +62,14 @@ func (n *Node) Where(id core.Identity) (core.MemberID, bool) {
 // Health is the state of a node in brief.
 type Health struct {
 	Live  bool // the node runs
-	Ready bool // it is Up in the installed view and takes calls; for a client: it has a view
+	// Ready: it is Up in the installed view and takes calls, and its own timers are in time; for a client:
+	// it has a view.
+	Ready bool
 	Epoch uint64
 	// Members that are in the installed view, of any status.
 	Members int
+	// Suspects are the members that are suspected to be dead, in ascending order.
+	Suspects []core.MemberID
 	// Cached is how many locations of grains are known.
 	Cached int
 }
@@ -82,41 +86,12 @@ func (n *Node) Health() Health {
 	}
 	m, _ := v.Member(n.id)
 	h.Epoch, h.Members = v.Epoch(), v.Len()
-	h.Ready = running && (n.cfg.Client || m.Status == core.Up)
+	h.Ready = running && (n.cfg.Client || m.Status == core.Up) && !n.suspicion.sick.Load()
+	h.Suspects = n.suspicion.list()
 	return h
 }
 
-// MemberEvent is published on Events for each member of the view that joins, changes or leaves.
-type MemberEvent struct {
-	Member core.Member
-	Before core.Status // 0: it was not there
-	After  core.Status // 0: it is gone
-	Epoch  uint64
-}
-
-// Events is the stream of events of the node: core.Topology for each view, MemberEvent for each
-// member, and what the actor system publishes. Nil before the second step of Start.
+// Events is the stream of events of the node: core.Topology for each view, each Event, what Broadcast
+// brings, and what the actor system publishes. Nil before the second step of Start; Subscribe tells Events
+// alone, and of those that come before too.
 func (n *Node) Events() *actor.EventStream { return n.events.Load() }
-
-// announce publishes a topology on the event stream; old is the view before, where members changed.
-func (n *Node) announce(old *core.View, t core.Topology) {
-	events := n.sys.Events()
-	if events.Len() == 0 {
-		return
-	}
-	events.Publish(t)
-	epoch := t.View.Epoch()
-	for _, m := range t.Joined {
-		events.Publish(MemberEvent{m, 0, m.Status, epoch})
-	}
-	for _, m := range t.Changed {
-		var before core.Status
-		if was, there := old.Member(m.ID); there {
-			before = was.Status
-		}
-		events.Publish(MemberEvent{m, before, m.Status, epoch})
-	}
-	for _, m := range t.Left {
-		events.Publish(MemberEvent{m, m.Status, 0, epoch})
-	}
-}

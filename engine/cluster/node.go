@@ -16,6 +16,7 @@ import (
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/group"
+	"github.com/granary-go/granary/engine/internal/membership"
 	"github.com/granary-go/granary/engine/internal/pidcache"
 	"github.com/granary-go/granary/engine/remote"
 )
@@ -27,10 +28,12 @@ type Node struct {
 	parts     Components
 	id        core.MemberID
 	kinds     map[string]*kind
+	anyKind   core.Strategy // of kinds that are not hosted here
 	promises  core.Promises
 	router    core.Router          // nil: the lookup places by asking
 	holder    core.Holder          // nil: the lookup never holds an identity back
 	released  core.ReleaseListener // nil: the lookup does not want to know
+	store     core.ViewStore       // nil: there is none, so that the provider judges alone
 	tellsEnds bool
 
 	clock    core.Clock
@@ -59,6 +62,9 @@ type Node struct {
 	handlers   sync.Map // of services: *process by name
 	seen       seats
 	views      views
+	news       news
+	suspicion  suspicion
+	gossip     *gossiper
 	links      links
 	self       atomic.Pointer[core.Member]
 	coarse     atomic.Int64 // nanoseconds since the node was made, as of the last sweep
@@ -89,7 +95,7 @@ func New(cfg Config, parts Components) (*Node, error) {
 	n := &Node{cfg: cfg, parts: parts, kinds: kinds, id: cfg.Seams.NewMemberID(), promises: parts.Provider.Promises()}
 	n.router, _ = parts.Lookup.(core.Router)
 	n.holder, _ = parts.Lookup.(core.Holder)
-	n.bindStrategies()
+	n.store = parts.viewStore()
 	n.released, _ = parts.Lookup.(core.ReleaseListener)
 	// A lookup that keeps a directory is told itself; its callers learn at their next call.
 	n.tellsEnds = n.router != nil || n.released == nil
@@ -105,12 +111,17 @@ func New(cfg Config, parts Components) (*Node, error) {
 	n.group, n.after = group.New(), group.New()
 	n.cache, n.acts, n.rates = pidcache.New(cfg.CacheSize), newTable(), newRates(n.clock)
 	n.views.init()
+	n.news.machine = membership.NewEvents(n.ownID())
 	n.life.init()
 	if len(parts.Interceptors) > 0 {
 		n.calls = parts.Interceptors.Call(n.callIntercepted)
 		n.tells = parts.Interceptors.Tell(n.tell)
 		n.handle = parts.Interceptors.Handle(grain.Invoke)
 	}
+	if n.gossip, err = newGossiper(n); err != nil {
+		return nil, err
+	}
+	n.bindStrategies()
 	if n.remote, err = remote.New(n.remoteConfig()); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
@@ -122,18 +133,19 @@ func (n *Node) remoteConfig() remote.Config {
 		Cluster: n.cfg.Name, Member: n.id, Address: n.cfg.Address, Advertise: n.cfg.Advertise, Client: n.cfg.Client,
 		TLS: n.cfg.TLS, InsecureAllowPlaintext: n.cfg.InsecureAllowPlaintext,
 		Limits: n.cfg.Limits, Transport: n.cfg.Seams.Transport, Types: types(), Errors: errorCodec{}, Authorize: authorize,
+		Observer: n.remoteObserver(),
 		Env: n.env("remote"),
 	}
 }
 
-// authorize says what a peer may send. Members may send everything; a client may call grains, and
-// nothing else.
+// authorize says what a peer may send. Members may send everything; a client may call grains and find
+// out whether a member is there, and nothing else.
 func authorize(from remote.Peer, target, typ string) error {
 	if !from.Client {
 		return nil
 	}
 	toGrain := target == processGrain || len(target) > len(activationPrefix) && target[:len(activationPrefix)] == activationPrefix
-	if toGrain && slices.Contains([]string{typeGrainRequest, typeCancelCall}, typ) {
+	if toGrain && slices.Contains([]string{typeGrainRequest, typeCancelCall}, typ) || target == processProbe && typ == typeProcess {
 		return nil
 	}
 	return fmt.Errorf("cluster: a client may call grains, it may not send %.80q to %.80q: %w", typ, target, core.ErrUnsupported)

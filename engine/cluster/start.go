@@ -147,7 +147,7 @@ func (n *Node) onStop(order int, name string, share int, do func(ctx context.Con
 }
 
 func (n *Node) listen(ctx context.Context) error {
-	n.onStop(stopGoroutines, "goroutines", 3, n.group.Wait)
+	n.onStop(stopGoroutines, "goroutines", 3, n.joinAll)
 	n.onStop(stopNetwork, "network", 12, n.closeNetwork)
 	address, err := n.remote.Listen(ctx)
 	if err != nil {
@@ -173,6 +173,7 @@ func (n *Node) startSystem(context.Context) error {
 	processes := map[string]actor.Process{
 		processGrain:  router{n},
 		processLookup: &process{n: n, name: processLookup, request: typeLookup, response: typeLookupAnswer, viewed: true, handle: n.handleLookup},
+		processProbe:  prober{},
 		processView:   &process{n: n, name: processView, request: typeProcess, response: typeProcessAnswer, handle: n.handleSeen},
 	}
 	for _, name := range slices.Sorted(maps.Keys(processes)) {
@@ -184,6 +185,7 @@ func (n *Node) startSystem(context.Context) error {
 	n.remote.AllowRaw(activationPrefix, typeGrainRequest, typeCancelCall)
 	n.remote.AllowRaw(processLookup, typeLookup)
 	n.remote.AllowRaw(processView, typeProcess)
+	n.remote.AllowRaw(processProbe, typeProcess)
 	return n.remote.Start(sys)
 }
 

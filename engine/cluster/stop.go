@@ -213,6 +213,12 @@ func (n *Node) closeNetwork(ctx context.Context) error {
 	return n.remote.Stop(ctx)
 }
 
+// joinAll waits for all goroutines; subscribers still hear of what has happened up to now.
+func (n *Node) joinAll(ctx context.Context) error {
+	n.endNews()
+	return n.group.Wait(ctx)
+}
+
 // endReason is why an activation ends that was stopped with the node.
 func (n *Node) endReason() core.StopReason {
 	if n.fenced.Load() {

@@ -29,6 +29,7 @@ type installed struct {
 type views struct {
 	reported atomic.Pointer[core.View] // the latest report that was not looked at
 	wake     chan struct{}
+	happened happenings
 	current  atomic.Pointer[installed]
 	over     chan struct{} // closed when no other view will be installed
 }
@@ -45,24 +46,14 @@ func (n *Node) View() *core.View { return n.views.current.Load().view }
 // report is called by the provider. The latest report wins; it does not block.
 func (n *Node) report(v *core.View) {
 	n.views.reported.Store(v)
-	select {
-	case n.views.wake <- struct{}{}:
-	default:
-	}
+	n.views.poke()
 }
 
-// watchViews is the owner goroutine.
-func (n *Node) watchViews(stop <-chan struct{}) {
-	list := membership.New(membership.Config{Self: n.ownID(), Ordered: n.promises.Ordered})
-	for {
-		select {
-		case <-n.views.wake:
-		case <-stop:
-			return
-		}
-		if v := n.views.reported.Swap(nil); v != nil {
-			n.step(list, v)
-		}
+// poke has the owner look.
+func (v *views) poke() {
+	select {
+	case v.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -74,28 +65,11 @@ func (n *Node) ownID() core.MemberID {
 	return n.id
 }
 
-func (n *Node) step(list *membership.List, v *core.View) {
-	effect := list.Step(v)
-	if len(effect.Retired) > 0 {
-		n.remote.Block(effect.Retired...)
-	}
-	switch effect.Outcome {
-	case membership.Evicted:
-		n.log.Error("cluster: this member is out", "epoch", v.Epoch(), "reason", effect.Reason)
-		n.die(fmt.Errorf("cluster: member %s: %s: %w", n.id, effect.Reason, core.ErrEvicted), true)
-	case membership.Held:
-		n.log.Warn("cluster: a view is held back", "epoch", v.Epoch(), "reason", effect.Reason)
-	case membership.Installed:
-		n.install(effect.Topology)
-	case membership.Revised:
-		n.publish(effect.Topology.View)
-	}
-}
-
 // install tells everybody of a new view, in the order in which they depend on each other: who can be
-// reached, where identities are known to be, who owns them, and those who merely want to know.
-func (n *Node) install(t core.Topology) {
-	old := n.View()
+// reached, where identities are known to be, who owns them, whom gossip tells, and those who merely want
+// to know. Events follow when it returns.
+func (n *Node) install(e membership.Effect) {
+	old, t := n.View(), e.Topology
 	n.links.set(n, old, t)
 	for _, m := range t.Joined {
 		n.cache.Readmit(m.ID)
@@ -116,17 +90,18 @@ func (n *Node) install(t core.Topology) {
 		n.die(fmt.Errorf("cluster: lookup: reshape to epoch %d: %w", t.View.Epoch(), err), false)
 		return
 	}
-	n.publish(t.View)
+	n.show(t.View)
 	for _, c := range n.viewParked.take() {
 		n.reroute(c.in)
 	}
+	n.gossip.installed(t, e.Hash)
 	for _, s := range n.parts.Services {
 		n.reshapeService(s, t)
 	}
 	if n.observer.Topology != nil {
 		n.observer.Topology(t)
 	}
-	n.announce(old, t)
+	n.Events().Publish(t)
 	n.log.LogAttrs(n.base, slog.LevelInfo, "cluster: view installed", slog.Uint64("epoch", t.View.Epoch()), slog.Int("members", t.View.Len()), slog.Int("joined", len(t.Joined)), slog.Int("left", len(t.Left)), slog.Int("changed", len(t.Changed)))
 }
 
@@ -148,8 +123,8 @@ func (n *Node) reshape(t core.Topology) error {
 	return err
 }
 
-// publish makes v the view by which calls are routed and stamped.
-func (n *Node) publish(v *core.View) {
+// show makes v the view by which calls are routed and stamped.
+func (n *Node) show(v *core.View) {
 	old := n.views.current.Load()
 	refs := make(map[core.MemberID]*actor.Ref, v.Len())
 	for m := range v.All() {

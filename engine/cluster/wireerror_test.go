@@ -14,6 +14,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/protos/actorpb"
 )
 
@@ -154,6 +155,19 @@ func TestDeadLetterPassedOnAsAnAnswerIsDelivered(t *testing.T) {
 		back, ok := errorCodec{}.DecodeError("cluster.GrainErrorResponse", data)
 		if !ok || core.DeliveryOf(back) != delivery {
 			t.Errorf("%v came back as %v (%v)", delivery, core.DeliveryOf(back), back)
+		}
+	}
+}
+
+// TestOneNameForEachSentinel on the wire, whether a grain's answer or the engine's own error holds it.
+func TestOneNameForEachSentinel(t *testing.T) {
+	for _, s := range sentinels {
+		name := grain.SentinelName(s)
+		if other := convert.SentinelToProto(s); name == "" || name != other {
+			t.Errorf("%v is %q and %q", s, name, other)
+		}
+		if grain.SentinelByName(name) != s || convert.SentinelFromProto(name) != s {
+			t.Errorf("%q stands for %v and %v, want %v", name, grain.SentinelByName(name), convert.SentinelFromProto(name), s)
 		}
 	}
 }

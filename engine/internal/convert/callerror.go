@@ -13,14 +13,22 @@ import (
 // MaxErrorText is how much of an error's text crosses the wire, in bytes.
 const MaxErrorText = 4_096
 
-// sentinels lists what errors.Is can find after the wire. The wire holds their texts, so a text of
-// this list never changes. Where an error is several of them, the first counts.
-func sentinels() []error {
-	return []error{
-		core.ErrInvalid, core.ErrUnsupported, core.ErrNotFound, core.ErrConflict, core.ErrFenced,
-		core.ErrEvicted, core.ErrNoMember, core.ErrNoKind, core.ErrNotOwner, core.ErrBusy,
-		core.ErrOverloaded, core.ErrUnreachable, core.ErrStopped,
-		context.DeadlineExceeded, context.Canceled,
+// sentinel is an error that errors.Is can find after the wire, and its name there.
+type sentinel struct {
+	err  error
+	name string
+}
+
+// sentinels lists them. A name never changes, and is the same as in the answers of grains
+// (grain.SentinelName). Where an error is several of them, the first counts.
+func sentinels() []sentinel {
+	return []sentinel{
+		{core.ErrInvalid, "invalid"}, {core.ErrUnsupported, "unsupported"}, {core.ErrNotFound, "not found"},
+		{core.ErrConflict, "conflict"}, {core.ErrFenced, "fenced"}, {core.ErrEvicted, "evicted"},
+		{core.ErrNoMember, "no member"}, {core.ErrNoKind, "unknown kind"}, {core.ErrNotOwner, "not owner"},
+		{core.ErrBusy, "busy"}, {core.ErrOverloaded, "overloaded"}, {core.ErrUnreachable, "unreachable"},
+		{core.ErrStopped, "stopped"},
+		{context.DeadlineExceeded, "deadline exceeded"}, {context.Canceled, "canceled"},
 	}
 }
 
@@ -28,8 +36,8 @@ func sentinels() []error {
 // is none.
 func SentinelToProto(err error) string {
 	for _, s := range sentinels() {
-		if errors.Is(err, s) {
-			return s.Error()
+		if errors.Is(err, s.err) {
+			return s.name
 		}
 	}
 	return ""
@@ -38,8 +46,8 @@ func SentinelToProto(err error) string {
 // SentinelFromProto is the sentinel of that name; nil for an unknown one, such as of a later version.
 func SentinelFromProto(name string) error {
 	for _, s := range sentinels() {
-		if s.Error() == name {
-			return s
+		if s.name == name {
+			return s.err
 		}
 	}
 	return nil

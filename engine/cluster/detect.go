@@ -1,0 +1,218 @@
+package cluster
+
+import (
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/internal/detector"
+	"github.com/granary-go/granary/engine/internal/membership"
+	"github.com/granary-go/granary/engine/remote"
+)
+
+// processProbe answers whatever comes, so that its member is heard.
+const processProbe = "$probe"
+
+// messageProbe is what is sent there.
+const messageProbe = "granary.Probe"
+
+// swapTimeout bounds one write to the provider's view.
+const swapTimeout = 5 * time.Second
+
+// suspicion is what the detector has found out, as other goroutines read it.
+type suspicion struct {
+	suspects atomic.Pointer[map[core.MemberID]bool]
+	sick     atomic.Bool
+	swapping atomic.Bool // a write to the provider's view is under way
+}
+
+// suspected reports whether id is suspected to be dead. It does not block.
+func (n *Node) suspected(id core.MemberID) bool {
+	suspects := n.suspicion.suspects.Load()
+	return suspects != nil && (*suspects)[id]
+}
+
+// list lists the suspects in ascending order.
+func (s *suspicion) list() []core.MemberID {
+	suspects := s.suspects.Load()
+	if suspects == nil || len(*suspects) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(*suspects))
+}
+
+// detectorConfig is what the detector judges by.
+func (n *Node) detectorConfig() detector.Config {
+	cfg := detector.Config{Self: n.ownID(), Probe: n.cfg.ProbeInterval, Misses: n.cfg.ProbeMisses, Store: n.store != nil}
+	if l, ok := n.parts.Provider.(core.MemberLeases); ok {
+		cfg.TTL = l.LeaseTTL()
+	}
+	return cfg
+}
+
+// viewStore is where votes and evictions are written; nil: the provider judges alone.
+func (p Components) viewStore() core.ViewStore {
+	store, ok := p.Provider.(core.ViewStore)
+	if !ok || !p.Provider.Promises().Ordered {
+		return nil
+	}
+	return store
+}
+
+// heardOf says that another member has heard the heartbeat of id lately.
+func (n *Node) heardOf(id core.MemberID) { n.post(detector.Relayed{ID: id}) }
+
+// refusedBy says that nobody listens for m at its address any more.
+func (n *Node) refusedBy(m core.Member) { n.post(detector.Refused{ID: m.ID}) }
+
+// remoteObserver hears of the links to members.
+func (n *Node) remoteObserver() remote.Observer {
+	return remote.Observer{
+		Connected:  func(m core.Member) { n.notice(membership.EndpointUp{ID: m.ID}) },
+		Terminated: func(m core.Member, _ error) { n.notice(membership.EndpointDown{ID: m.ID}) },
+		Absent:     n.refusedBy,
+		Refused: func(m core.Member, err *remote.RefusedError) {
+			if err.Reason == remote.RefusedMember { // another process has its address
+				n.refusedBy(m)
+			}
+		},
+	}
+}
+
+// round ends a round of the detector: who has sent anything during it was heard.
+func (o *owner) round(now time.Time) {
+	since := now.Sub(o.begun)
+	o.begun = now
+	for m := range o.reducer.View().All() {
+		if ago, ok := o.n.remote.LastHeard(m.ID); ok && ago <= since {
+			o.detect(detector.Heard{ID: m.ID})
+		}
+	}
+	o.detect(detector.Tick{})
+}
+
+// detect hands in to the detector and does what it says.
+func (o *owner) detect(in detector.Input) {
+	effects := o.detector.Step(o.n.clock.Now(), in, nil)
+	write := false
+	for _, e := range effects {
+		switch e.Type {
+		case detector.Probe:
+			o.n.probe(e.ID)
+		case detector.Suspect, detector.Clear:
+			o.doubt(e)
+		case detector.Vote, detector.Withdraw, detector.Evict:
+			o.n.log.LogAttrs(o.n.base, slog.LevelInfo, "cluster: to be written to the view", slog.String("what", e.Type.String()), slog.String("peer", string(e.ID)))
+			write = true
+		default:
+			o.n.aboutSelf(e.Type)
+		}
+	}
+	if write {
+		o.write(effects)
+	}
+}
+
+// doubt makes or clears a suspect: nothing new is placed there, and where its grains are is asked anew.
+func (o *owner) doubt(e detector.Effect) {
+	suspects := map[core.MemberID]bool{}
+	for _, id := range o.detector.Suspects() {
+		suspects[id] = true
+	}
+	o.n.suspicion.suspects.Store(&suspects)
+	if e.Type == detector.Suspect {
+		o.n.log.Warn("cluster: a member is suspected to be dead", "peer", e.ID)
+		o.n.cache.Forget(e.ID)
+		o.n.notice(membership.Suspected{ID: e.ID})
+		return
+	}
+	o.n.log.Info("cluster: a member is suspected no more", "peer", e.ID)
+	o.n.notice(membership.Cleared{ID: e.ID})
+}
+
+// aboutSelf tells what the detector found out about this member.
+func (n *Node) aboutSelf(t detector.Type) {
+	switch t {
+	case detector.Sick:
+		n.suspicion.sick.Store(true)
+		n.log.Warn("cluster: this member's timers are late; it is not ready")
+		n.notice(membership.Self{What: membership.SelfSick})
+	case detector.Well:
+		n.suspicion.sick.Store(false)
+		n.log.Info("cluster: this member's timers are in time again")
+		n.notice(membership.Self{What: membership.SelfWell})
+	case detector.Accused:
+		n.log.Warn("cluster: others vote to evict this member")
+		n.notice(membership.Self{What: membership.SelfAccused, Reason: "others vote to evict this member"})
+	case detector.Absolved:
+		n.log.Info("cluster: nobody votes to evict this member any more")
+		n.notice(membership.Self{What: membership.SelfAbsolved})
+	}
+}
+
+// write has the provider store votes and evictions, one write at a time. What is not stored is asked for
+// again in the next round.
+func (o *owner) write(effects []detector.Effect) {
+	n, view := o.n, o.reducer.View()
+	next, changed := detector.Edit(view, n.id, effects)
+	if !changed || n.suspicion.swapping.Swap(true) {
+		return
+	}
+	n.group.Go("swap view", func() {
+		defer n.suspicion.swapping.Store(false)
+		ctx, cancel := n.withTimeout(n.base, swapTimeout)
+		defer cancel()
+		var stored *core.View
+		err := n.protect("the provider's SwapView", func() (err error) {
+			stored, err = n.store.SwapView(ctx, view, next)
+			return err
+		})
+		if err != nil && !errors.Is(err, core.ErrConflict) {
+			n.log.Warn("cluster: the provider did not store a vote", "error", err)
+		}
+		if stored != nil { // in a conflict the present view, by which to judge anew
+			n.post(stored)
+		}
+	})
+}
+
+// probe sends id something that it answers. Its answer is a frame, by which it is heard, and nothing more.
+func (n *Node) probe(id core.MemberID) {
+	m, ok := n.View().Member(id)
+	if !ok {
+		return
+	}
+	ref := n.sys.Ref(core.PID{Address: m.Address, ID: processProbe, Member: id})
+	probe := &wireEnvelope{typ: typeProcess, message: core.Message{Type: messageProbe}}
+	_ = ref.Send(actor.Envelope{Message: probe, Reply: nobody{}}) // whoever cannot be reached is not heard
+}
+
+// nobody waits for no answer.
+type nobody struct{}
+
+// Reply drops the answer.
+func (nobody) Reply(uint64, any, error) {}
+
+// prober is the process $probe: it answers at once, on the goroutine that reads from the peer.
+type prober struct{}
+
+// Send answers.
+func (prober) Send(_ core.PID, e actor.Envelope) error {
+	reply(e, &wireEnvelope{typ: typeProcessAnswer, message: core.Message{Type: messageProbe}}, nil)
+	return nil
+}
+
+// SendSystem refuses: $probe is neither watched nor stopped.
+func (prober) SendSystem(target core.PID, _ actor.SystemMessage) error {
+	return &actor.DeadLetterError{Target: target}
+}
+
+var (
+	_ actor.Process = prober{}
+	_ actor.Replier = nobody{}
+)

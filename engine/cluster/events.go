@@ -1,0 +1,228 @@
+package cluster
+
+import (
+	"sync"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/internal/membership"
+)
+
+// Event is what Subscribe tells, one of the types of this package that are named there. Each is told
+// once, in the order in which it happened. They are published on the event stream of the node too.
+type Event interface{ event() }
+
+// MemberJoined tells that a member came into the view.
+type MemberJoined struct {
+	Member core.Member
+	Epoch  uint64 // of the view installed by then, here and below
+}
+
+// MemberRejoined stands in the place of MemberJoined where an earlier member had the same address: as a
+// rule the process was started again.
+type MemberRejoined struct {
+	Member core.Member
+	Before core.MemberID // the earlier one
+	Epoch  uint64
+}
+
+// MemberChanged tells that the status, the kinds or the weight of a member of the view changed.
+type MemberChanged struct {
+	Member core.Member
+	Before core.Status
+	Epoch  uint64
+}
+
+// MemberLeft tells that a member is in the view no more.
+type MemberLeft struct {
+	Member core.Member
+	Epoch  uint64
+}
+
+// MemberUnavailable tells that a member of the view is suspected to be dead, or that its provider misses
+// it for the moment: nothing new is placed there.
+type MemberUnavailable struct {
+	Member core.Member
+	Epoch  uint64
+}
+
+// MemberAvailable takes MemberUnavailable back. It is not told of members that leave.
+type MemberAvailable struct {
+	Member core.Member
+	Epoch  uint64
+}
+
+// MemberBlocked tells that the traffic of a member is refused from now on: it is banned, or another took
+// its address. It need not be in a view; then only its ID is known.
+type MemberBlocked struct {
+	Member core.Member
+	Epoch  uint64
+}
+
+// EndpointConnected tells of the first link to a member since it joined.
+type EndpointConnected struct {
+	Member core.Member
+	Epoch  uint64
+}
+
+// EndpointTerminated tells that the links to a member have ended for good, once for each MemberJoined or
+// MemberRejoined of another member, also if it was never reached. It may come before MemberLeft (the
+// member is blocked) and after it.
+type EndpointTerminated struct {
+	Member core.Member
+	Epoch  uint64
+}
+
+// SelfAccused tells that others vote to evict this member, or have banned it.
+type SelfAccused struct {
+	Reason string
+	Epoch  uint64
+}
+
+// SelfAbsolved tells that they do no more.
+type SelfAbsolved struct{ Epoch uint64 }
+
+// SelfSick tells that this member's own timers are late, by more than a quarter of the time that a lease
+// lasts: it is not ready, and more patient before it suspects others.
+type SelfSick struct{ Epoch uint64 }
+
+// SelfWell tells that they are in time again.
+type SelfWell struct{ Epoch uint64 }
+
+// SelfEvicted tells that the cluster has put this member out: it stops, and Run returns core.ErrEvicted.
+type SelfEvicted struct {
+	Reason string
+	Epoch  uint64
+}
+
+// StateChanged tells that a member has set a gossiped key, or that its new value has arrived here.
+type StateChanged struct {
+	Member  core.MemberID
+	Key     string
+	Version uint64 // of this key of this member; it grows
+}
+
+// EventsLost tells a subscriber that it did not get so many events, as it was too slow: what was so
+// before them may be so no more. See View.
+type EventsLost struct{ Count int64 }
+
+func (MemberJoined) event()       {}
+func (MemberRejoined) event()     {}
+func (MemberChanged) event()      {}
+func (MemberLeft) event()         {}
+func (MemberUnavailable) event()  {}
+func (MemberAvailable) event()    {}
+func (MemberBlocked) event()      {}
+func (EndpointConnected) event()  {}
+func (EndpointTerminated) event() {}
+func (SelfAccused) event()        {}
+func (SelfAbsolved) event()       {}
+func (SelfSick) event()           {}
+func (SelfWell) event()           {}
+func (SelfEvicted) event()        {}
+func (StateChanged) event()       {}
+func (EventsLost) event()         {}
+
+// eventOf is the public form of what the machine tells.
+func eventOf(e membership.Event) Event {
+	m, epoch := e.Member, e.Epoch
+	switch e.Type {
+	case membership.Joined:
+		return MemberJoined{m, epoch}
+	case membership.Rejoined:
+		return MemberRejoined{m, e.Before, epoch}
+	case membership.Left:
+		return MemberLeft{m, epoch}
+	case membership.Unavailable:
+		return MemberUnavailable{m, epoch}
+	case membership.Available:
+		return MemberAvailable{m, epoch}
+	case membership.Blocked:
+		return MemberBlocked{m, epoch}
+	case membership.EndpointConnected:
+		return EndpointConnected{m, epoch}
+	case membership.EndpointTerminated:
+		return EndpointTerminated{m, epoch}
+	}
+	return ownEvent(e)
+}
+
+func ownEvent(e membership.Event) Event {
+	switch e.Type {
+	case membership.SelfAccused:
+		return SelfAccused{e.Reason, e.Epoch}
+	case membership.SelfAbsolved:
+		return SelfAbsolved{e.Epoch}
+	case membership.SelfSick:
+		return SelfSick{e.Epoch}
+	case membership.SelfWell:
+		return SelfWell{e.Epoch}
+	default:
+		return SelfEvicted{e.Reason, e.Epoch}
+	}
+}
+
+// news turns what happens to the membership into events, and hands them to subscribers in one order. Under
+// its lock events are only queued: no code of a subscriber runs.
+type news struct {
+	mu      sync.Mutex
+	machine *membership.Events
+	held    bool // a topology is being installed: what happens meanwhile is told after it
+	pending []Event
+	subs    []*Subscription
+	over    bool
+}
+
+// notice tells the machine what happened, and subscribers what follows from it.
+func (n *Node) notice(in membership.Notice) {
+	n.news.mu.Lock()
+	defer n.news.mu.Unlock()
+	for _, e := range n.news.machine.Step(in, nil) {
+		n.tell(eventOf(e))
+	}
+}
+
+// publish tells subscribers e. It does not wait for them.
+func (n *Node) publish(e Event) {
+	n.news.mu.Lock()
+	defer n.news.mu.Unlock()
+	n.tell(e)
+}
+
+// tell queues e for everybody; news.mu is held.
+func (n *Node) tell(e Event) {
+	if n.news.held {
+		n.news.pending = append(n.news.pending, e)
+		return
+	}
+	for _, s := range n.news.subs {
+		s.offer(e)
+	}
+	if stream := n.events.Load(); stream != nil {
+		stream.Publish(e)
+	}
+}
+
+// holdNews keeps events back, so that a view is installed before anybody hears of it.
+func (n *Node) holdNews() {
+	n.news.mu.Lock()
+	n.news.held = true
+	n.news.mu.Unlock()
+}
+
+// releaseNews tells what was kept back.
+func (n *Node) releaseNews() {
+	n.news.mu.Lock()
+	defer n.news.mu.Unlock()
+	pending := n.news.pending
+	n.news.held, n.news.pending = false, nil
+	for _, e := range pending {
+		n.tell(e)
+	}
+}
+
+// endNews lets subscribers hear what is queued, and nothing more.
+func (n *Node) endNews() {
+	n.news.mu.Lock()
+	defer n.news.mu.Unlock()
+	n.news.over, n.news.subs = true, nil
+}

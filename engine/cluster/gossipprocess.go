@@ -1,0 +1,153 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/convert"
+	"github.com/granary-go/granary/engine/internal/gossip"
+	"github.com/granary-go/granary/engine/remote"
+)
+
+// processGossip is where gossip of other members arrives.
+const processGossip = "gossip"
+
+// maxGossipQueued bounds the requests that wait for their turn here.
+const maxGossipQueued = 1_024
+
+// gossipProcess is the raw process that takes requests of gossip.
+type gossipProcess struct {
+	g      *gossiper
+	queued atomic.Int64
+}
+
+// Send takes one request.
+func (p *gossipProcess) Send(_ core.PID, e actor.Envelope) error {
+	in, ok := e.Message.(*remote.Inbound)
+	if !ok || in.Type != convert.TypeGossipRequest || in.From == nil {
+		return refuse(grain.Unimplemented, fmt.Errorf("cluster: %s takes %s from peers only: %w", processGossip, convert.TypeGossipRequest, core.ErrUnsupported))
+	}
+	r, err := convert.GossipRequestFromWire(in.Data)
+	if err != nil {
+		p.g.n.count("cluster.gossip.refused", 1)
+		return refuse(grain.InvalidArgument, err)
+	}
+	if p.queued.Add(1) > maxGossipQueued {
+		p.queued.Add(-1)
+		return core.WithDelivery(core.Retry(fmt.Errorf("cluster: %d requests of gossip wait already: %w", maxGossipQueued, core.ErrOverloaded), retryLimit), core.Undelivered)
+	}
+	taken := p.g.post(func() {
+		p.queued.Add(-1)
+		p.g.received(in.From, r, e)
+	})
+	if !taken {
+		return core.WithDelivery(fmt.Errorf("cluster: gossip: the member stops: %w", core.ErrStopped), core.Undelivered)
+	}
+	return nil
+}
+
+// SendSystem refuses: a process of the engine is neither watched nor stopped.
+func (p *gossipProcess) SendSystem(target core.PID, _ actor.SystemMessage) error {
+	return &actor.DeadLetterError{Target: target}
+}
+
+// received takes one request and answers it.
+func (g *gossiper) received(from *remote.Peer, r *gossip.Request, e actor.Envelope) {
+	if from.Client {
+		if err := g.clients.admit(g, from.Member.ID, r); err != nil {
+			g.n.count("cluster.gossip.refused", 1)
+			reply(e, nil, refuseGossip(err))
+			return
+		}
+	}
+	g.step(gossip.Received{From: from.Member.ID, Request: r})
+}
+
+// answer is the Reply of a step that was caused by e.
+func answerGossip(e actor.Envelope, a gossip.Reply) {
+	if a.Err != nil {
+		reply(e, nil, refuseGossip(a.Err))
+		return
+	}
+	reply(e, gossipResponse{a.Response}, nil)
+}
+
+func refuseGossip(err error) error {
+	return refuse(grain.InvalidArgument, fmt.Errorf("cluster: gossip: %w", err))
+}
+
+// send asks a member; what comes of it comes back as an input.
+func (g *gossiper) send(to core.MemberID, r *gossip.Request) {
+	m, there := g.members[to]
+	if !there {
+		g.post(func() { g.step(gossip.Failed{To: to, Exchange: r.Exchange}) })
+		return
+	}
+	limit := g.machine.Config().Timeout
+	g.n.group.Go("gossip exchange", func() {
+		answer, err := g.exchange(m, r, limit)
+		g.post(func() {
+			if err != nil {
+				g.step(gossip.Failed{To: to, Exchange: r.Exchange})
+				return
+			}
+			g.step(gossip.Answered{From: to, Exchange: r.Exchange, Response: answer})
+		})
+	})
+}
+
+// exchange sends one request and waits for its answer.
+func (g *gossiper) exchange(to core.Member, r *gossip.Request, limit time.Duration) (*gossip.Response, error) {
+	ctx, cancel := g.n.withTimeout(g.n.base, limit)
+	defer cancel()
+	ask := g.n.sys.NewAsk()
+	ref := g.n.sys.Ref(core.PID{Address: to.Address, ID: processGossip, Member: to.ID})
+	if err := ref.Send(actor.Envelope{Message: gossipRequest{to.ID, r}, Reply: g.n.sys, ReplyID: ask.ID()}); err != nil {
+		ask.Cancel()
+		return nil, err
+	}
+	answer, err := ask.WaitRaw(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in, ok := answer.(*remote.Inbound)
+	if !ok || in.Type != convert.TypeGossipResponse {
+		return nil, errGossipAnswer
+	}
+	return convert.GossipResponseFromWire(in.Data)
+}
+
+var errGossipAnswer = errors.New("the answer is none of gossip")
+
+// gossipRequest and gossipResponse write themselves into the frame.
+type gossipRequest struct {
+	to core.MemberID
+	r  *gossip.Request
+}
+
+// WireType is the full name of the message.
+func (gossipRequest) WireType() string { return convert.TypeGossipRequest }
+
+// AppendWire appends the message.
+func (m gossipRequest) AppendWire(b []byte) ([]byte, error) {
+	return convert.AppendGossipRequest(b, m.to, m.r), nil
+}
+
+type gossipResponse struct{ r *gossip.Response }
+
+// WireType is the full name of the message.
+func (gossipResponse) WireType() string { return convert.TypeGossipResponse }
+
+// AppendWire appends the message.
+func (m gossipResponse) AppendWire(b []byte) ([]byte, error) {
+	return convert.AppendGossipResponse(b, m.r), nil
+}
+
+// seenTimeout bounds how long something waits for gossip where the caller has not said it.
+var _ context.Context
