@@ -135,6 +135,9 @@ func numbers(list []uint64, f field, most int) ([]uint64, error) {
 			count++
 		}
 	}
+	if count == 0 && len(f.data) == 0 {
+		return nil, nil
+	}
 	if count > most {
 		return nil, fmt.Errorf("field %d: %d numbers, want at most %d: %w", f.number, count, most, core.ErrInvalid)
 	}

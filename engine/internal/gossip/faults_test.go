@@ -150,7 +150,7 @@ func (c *chaos) misattribute() {
 	key := fmt.Sprint("k", c.rng.IntN(8))
 	v, _ := n.Get(owner, key)
 	forged := []gossip.Value{{Key: key, Version: v.Version + 1, Message: text("forged")}}
-	n.handle(from, &gossip.Request{Entries: []gossip.Entry{{Owner: owner, Values: forged}}})
+	n.handle(from, &gossip.Request{Entries: []gossip.Entry{{Owner: owner, Relayed: owner == n.id, Values: forged}}})
 }
 
 // run30 is 30 virtual seconds of faults, with a random half of the alphabet off.
