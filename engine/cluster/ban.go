@@ -49,7 +49,13 @@ func (n *Node) Block(id core.MemberID, d time.Duration, reason string) error {
 func (n *Node) watching() bool {
 	n.life.mu.Lock()
 	defer n.life.mu.Unlock()
-	return n.life.watching && n.life.stage <= stageRunning
+	return n.life.watching
+}
+
+func (n *Node) watch(on bool) {
+	n.life.mu.Lock()
+	defer n.life.mu.Unlock()
+	n.life.watching = on
 }
 
 // learnedBans takes what another member says of whom it has blocked.

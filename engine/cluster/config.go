@@ -81,6 +81,10 @@ type Config struct {
 	// one value of each. Default: none.
 	Broadcasts []proto.Message
 
+	// Gossip is how members spread what they say of themselves: their view, their load, and the keys
+	// that the application sets. Default: as GossipConfig says.
+	Gossip GossipConfig
+
 	// Limits bounds what passes between members. Default: remote's own defaults.
 	Limits remote.Limits
 

@@ -177,7 +177,7 @@ func (n *Node) notice(in membership.Notice) {
 	n.news.mu.Lock()
 	defer n.news.mu.Unlock()
 	for _, e := range n.news.machine.Step(in, nil) {
-		n.tell(eventOf(e))
+		n.relate(eventOf(e))
 	}
 }
 
@@ -185,11 +185,11 @@ func (n *Node) notice(in membership.Notice) {
 func (n *Node) publish(e Event) {
 	n.news.mu.Lock()
 	defer n.news.mu.Unlock()
-	n.tell(e)
+	n.relate(e)
 }
 
-// tell queues e for everybody; news.mu is held.
-func (n *Node) tell(e Event) {
+// relate queues e for everybody; news.mu is held.
+func (n *Node) relate(e Event) {
 	if n.news.held {
 		n.news.pending = append(n.news.pending, e)
 		return
@@ -216,7 +216,7 @@ func (n *Node) releaseNews() {
 	pending := n.news.pending
 	n.news.held, n.news.pending = false, nil
 	for _, e := range pending {
-		n.tell(e)
+		n.relate(e)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/engine/internal/gossip"
 	"github.com/granary-go/granary/engine/internal/membership"
@@ -57,7 +58,8 @@ type gossiper struct {
 	inbox   inbox
 	loads   loads
 	watches watches
-	clients clients
+	checks  checks
+	readers readers
 
 	// What follows belongs to the owner.
 	phase   *rand.Rand
@@ -70,6 +72,7 @@ type gossiper struct {
 	next    time.Time // of the round that is due
 	disarm  func() bool
 	effects []gossip.Effect
+	asked   actor.Envelope // whose Reply is among the effects of the step
 }
 
 // newGossiper makes the gossip of n; it says nothing before start.
@@ -148,6 +151,8 @@ func (g *gossiper) carryOut(from core.MemberID, e gossip.Effect) {
 	switch e := e.(type) {
 	case gossip.Send:
 		g.send(e.To, e.Request)
+	case gossip.Reply:
+		answerGossip(g.asked, e)
 	case gossip.Changed:
 		g.changed(from, e)
 	case gossip.Removed:
@@ -156,7 +161,7 @@ func (g *gossiper) carryOut(from core.MemberID, e gossip.Effect) {
 	case gossip.Refused:
 		g.refused(e)
 	case gossip.Agreement:
-		g.n.checks.told(e)
+		g.checks.told(e)
 	}
 }
 
@@ -170,12 +175,14 @@ func (g *gossiper) arm(d time.Duration) {
 }
 
 // within is a random part of d.
-func (g *gossiper) within(d time.Duration) time.Duration { return time.Duration(g.phase.Int64N(int64(d))) }
+func (g *gossiper) within(d time.Duration) time.Duration {
+	return time.Duration(g.phase.Int64N(int64(d)))
+}
 
 // round is one round. One that was called off when it was due already does no harm.
 func (g *gossiper) round() {
 	g.arm(g.machine.Config().Interval)
-	g.clients.prune(g)
+	g.readers.prune(g)
 	g.heartbeat()
 	g.tellBans()
 	g.step(gossip.Tick{})
@@ -288,16 +295,21 @@ func (g *gossiper) changed(from core.MemberID, e gossip.Changed) {
 			g.n.heardOf(e.Member)
 		}
 	case gossip.KeyBlocked:
-		if bans, err := convert.BlockedFromMessage(e.Value); e.Member != g.n.id && err == nil && len(bans) > 0 {
-			g.n.learnedBans(e.Member, bans)
-		}
+		g.learn(e)
 	case gossip.KeyLeft:
 		if e.Member != g.n.id {
 			g.n.refresh()
 		}
 	}
 	g.watches.changed(e)
-	g.n.stateChanged(StateChanged{Member: e.Member, Key: e.Key, Version: e.Version})
+	g.n.publish(StateChanged{Member: e.Member, Key: e.Key, Version: e.Version})
+}
+
+// learn passes on the bans that another member has said itself.
+func (g *gossiper) learn(e gossip.Changed) {
+	if bans, err := convert.BlockedFromMessage(e.Value); e.Member != g.n.id && err == nil && len(bans) > 0 {
+		g.n.learnedBans(e.Member, bans)
+	}
 }
 
 // refused counts what was refused. Own writes are told to whoever made them.
@@ -315,13 +327,4 @@ func (n *Node) count(name string, by int64) {
 		defer n.caught("Hooks.Counted")
 		f(name, by)
 	}
-}
-
-// StateChanged is an event: a key of a member has a new value, or one that this node did not know yet.
-// State has the value. The stream of events does not keep up with somebody who is slow without limit;
-// WatchState never loses the last value.
-type StateChanged struct {
-	Member  core.MemberID
-	Key     string
-	Version uint64 // it orders all writes of a member
 }

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -60,16 +59,18 @@ func (p *gossipProcess) SendSystem(target core.PID, _ actor.SystemMessage) error
 // received takes one request and answers it.
 func (g *gossiper) received(from *remote.Peer, r *gossip.Request, e actor.Envelope) {
 	if from.Client {
-		if err := g.clients.admit(g, from.Member.ID, r); err != nil {
+		if err := g.readers.admit(g, from.Member.ID, r); err != nil {
 			g.n.count("cluster.gossip.refused", 1)
 			reply(e, nil, refuseGossip(err))
 			return
 		}
 	}
+	g.asked = e
 	g.step(gossip.Received{From: from.Member.ID, Request: r})
+	g.asked = actor.Envelope{}
 }
 
-// answer is the Reply of a step that was caused by e.
+// answerGossip is the Reply of a step that was caused by e.
 func answerGossip(e actor.Envelope, a gossip.Reply) {
 	if a.Err != nil {
 		reply(e, nil, refuseGossip(a.Err))
@@ -148,6 +149,3 @@ func (gossipResponse) WireType() string { return convert.TypeGossipResponse }
 func (m gossipResponse) AppendWire(b []byte) ([]byte, error) {
 	return convert.AppendGossipResponse(b, m.r), nil
 }
-
-// seenTimeout bounds how long something waits for gossip where the caller has not said it.
-var _ context.Context

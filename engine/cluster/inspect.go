@@ -61,7 +61,7 @@ func (n *Node) Where(id core.Identity) (core.MemberID, bool) {
 
 // Health is the state of a node in brief.
 type Health struct {
-	Live  bool // the node runs
+	Live bool // the node runs
 	// Ready: it is Up in the installed view and takes calls, and its own timers are in time; for a client:
 	// it has a view.
 	Ready bool

@@ -15,6 +15,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/engine/internal/group"
 	"github.com/granary-go/granary/engine/internal/membership"
 	"github.com/granary-go/granary/engine/internal/pidcache"
@@ -134,21 +135,21 @@ func (n *Node) remoteConfig() remote.Config {
 		TLS: n.cfg.TLS, InsecureAllowPlaintext: n.cfg.InsecureAllowPlaintext,
 		Limits: n.cfg.Limits, Transport: n.cfg.Seams.Transport, Types: types(), Errors: errorCodec{}, Authorize: authorize,
 		Observer: n.remoteObserver(),
-		Env: n.env("remote"),
+		Env:      n.env("remote"),
 	}
 }
 
-// authorize says what a peer may send. Members may send everything; a client may call grains and find
-// out whether a member is there, and nothing else.
+// authorize says what a peer may send. Members may send everything; a client may call grains, find
+// out whether a member is there and ask for gossiped state, and nothing else.
 func authorize(from remote.Peer, target, typ string) error {
 	if !from.Client {
 		return nil
 	}
 	toGrain := target == processGrain || len(target) > len(activationPrefix) && target[:len(activationPrefix)] == activationPrefix
-	if toGrain && slices.Contains([]string{typeGrainRequest, typeCancelCall}, typ) || target == processProbe && typ == typeProcess {
+	if toGrain && slices.Contains([]string{typeGrainRequest, typeCancelCall}, typ) || target == processProbe && typ == typeProcess || target == processGossip && typ == convert.TypeGossipRequest {
 		return nil
 	}
-	return fmt.Errorf("cluster: a client may call grains, it may not send %.80q to %.80q: %w", typ, target, core.ErrUnsupported)
+	return fmt.Errorf("cluster: a client may call grains and ask for state, it may not send %.80q to %.80q: %w", typ, target, core.ErrUnsupported)
 }
 
 // env is what the node lends to a part.

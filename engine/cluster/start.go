@@ -10,6 +10,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -25,6 +26,8 @@ type life struct {
 	dead   chan struct{}      // closed when the node begins to stop by itself
 	over   chan struct{}      // closed when Stop has done everything
 	ending bool
+
+	watching bool // the owner of the membership runs
 }
 
 type stage uint8
@@ -174,6 +177,7 @@ func (n *Node) startSystem(context.Context) error {
 		processGrain:  router{n},
 		processLookup: &process{n: n, name: processLookup, request: typeLookup, response: typeLookupAnswer, viewed: true, handle: n.handleLookup},
 		processProbe:  prober{},
+		processGossip: &gossipProcess{g: n.gossip},
 		processView:   &process{n: n, name: processView, request: typeProcess, response: typeProcessAnswer, handle: n.handleSeen},
 	}
 	for _, name := range slices.Sorted(maps.Keys(processes)) {
@@ -185,6 +189,7 @@ func (n *Node) startSystem(context.Context) error {
 	n.remote.AllowRaw(activationPrefix, typeGrainRequest, typeCancelCall)
 	n.remote.AllowRaw(processLookup, typeLookup)
 	n.remote.AllowRaw(processView, typeProcess)
+	n.remote.AllowRaw(processGossip, convert.TypeGossipRequest)
 	n.remote.AllowRaw(processProbe, typeProcess)
 	return n.remote.Start(sys)
 }
@@ -202,15 +207,19 @@ func (n *Node) startLookup(ctx context.Context) error {
 	return n.parts.Lookup.Start(ctx, host{n}, n.env("lookup"))
 }
 
-// startLoops starts the goroutines that own the views and the passivation.
+// startLoops starts the goroutines that own the views, gossip and the passivation.
 func (n *Node) startLoops(context.Context) error {
 	stop := make(chan struct{})
+	n.gossip.start()
 	n.group.Go("views", func() { n.watchViews(stop) })
+	n.watch(true)
 	if n.sweep = n.sweepPeriod(); n.sweep > 0 {
 		n.group.Go("passivation", func() { n.sweepIdle(stop) })
 	}
 	n.onStop(stopLoops, "loops", 2, func(context.Context) error {
+		n.watch(false)
 		close(stop)
+		n.gossip.stop()
 		close(n.views.over)
 		n.halted.Store(true)
 		n.links.close()

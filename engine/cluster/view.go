@@ -30,6 +30,7 @@ type views struct {
 	reported atomic.Pointer[core.View] // the latest report that was not looked at
 	wake     chan struct{}
 	happened happenings
+	bans     atomic.Int32 // that this member has said itself
 	current  atomic.Pointer[installed]
 	over     chan struct{} // closed when no other view will be installed
 }
