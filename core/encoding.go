@@ -3,6 +3,9 @@ package core
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+
+	"github.com/granary-go/granary/core/internal/frugaljson"
 )
 
 // RecordFormat is the format of ViewRecord's encoding that this package writes.
@@ -38,27 +41,37 @@ func (r ViewRecord) MarshalJSON() ([]byte, error) {
 	return append(known, more[1:]...), nil
 }
 
-// UnmarshalJSON reads a record of any format; fields that format 1 does not know are kept in Extra,
-// at most 64 of them. It allocates at most about eight times the length of data: a text that would
-// need more, such as one of thousands of empty members, is refused. The error wraps ErrInvalid.
-// NewView checks what the record says.
+// UnmarshalJSON reads a record of any format; fields that format 1 does not know are kept in Extra.
+// A text whose many small parts would take much more memory than its length, such as one of
+// thousands of empty members, is refused. The error wraps ErrInvalid. NewView checks what the record
+// says.
 func (r *ViewRecord) UnmarshalJSON(data []byte) error {
-	d, err := newRecordDecoder(data)
-	if err != nil {
-		return fmt.Errorf("view record: %.200v: %w", err, ErrInvalid)
+	o := frugaljson.Read(data)
+	var in ViewRecord
+	o.Field("format", &in.Format)
+	o.Field("lineage", &in.Lineage)
+	o.Field("epoch", &in.Epoch)
+	o.Field("revision", &in.Revision)
+	o.Field("write_id", &in.WriteID)
+	members := frugaljson.ReadList[plainMember](o, "members")
+	in.Members = slices.Grow(in.Members, len(members))
+	for _, m := range members {
+		m.Member.Kinds = m.Kinds
+		in.Members = append(in.Members, m.Member)
 	}
-	var in plainRecord
-	var members []plainMember
-	targets := [...]any{&in.Format, &in.Lineage, &in.Epoch, &in.Revision, &in.WriteID, &members, &in.Departed, &in.Changes, &in.Suspicions}
-	for i, name := range recordFields {
-		if err := d.field(name, targets[i]); err != nil {
-			return fmt.Errorf("view record: %s: %.200v: %w", name, err, ErrInvalid)
-		}
+	in.Departed = frugaljson.ReadList[Departure](o, "departed")
+	in.Changes = frugaljson.ReadList[Change](o, "changes")
+	in.Suspicions = frugaljson.ReadList[Suspicion](o, "suspicions")
+	var err error
+	if in.Extra, err = o.Rest(); err != nil {
+		return fmt.Errorf("view record: %w: %w", err, ErrInvalid)
 	}
-	if in.Extra, err = d.rest(); err != nil {
-		return fmt.Errorf("view record: extra fields: %.200v: %w", err, ErrInvalid)
-	}
-	in.Members = membersOf(members)
-	*r = ViewRecord(in)
+	*r = in
 	return nil
+}
+
+// plainMember is a Member that is read with its list of kinds at once.
+type plainMember struct {
+	Member
+	Kinds frugaljson.Names `json:"kinds"`
 }

@@ -103,7 +103,7 @@ func TestHostileRows(t *testing.T) {
 	}
 	for _, n := range nodes {
 		n.await(t, "both and nobody else", shows(nodes...))
-		for _, v := range n.history {
+		for _, v := range n.since(0) {
 			if _, there := v.Member("intruder"); there {
 				t.Errorf("%s reported the intruder", n.self.ID)
 			}
