@@ -128,7 +128,7 @@ func (n *Node) again(ctx context.Context, q *question, view *installed, pid core
 			n.refresh()
 		}
 		if !v.retry {
-			return grain.Reply{}, failed(q, err)
+			return grain.Reply{}, n.failed(q, err)
 		}
 		if !limited && n.clock.Now().Sub(began) >= n.cfg.CallTimeout {
 			return grain.Reply{}, fmt.Errorf("cluster: call %s of %s: given up after %d tries in %v: %w", q.Method, q.To, attempt+1, n.cfg.CallTimeout, err)
@@ -159,13 +159,17 @@ func (n *Node) policyOf(q *question) policy {
 	return p
 }
 
-// failed is an error as the caller gets it: the answer of a grain as it is, others with the call.
-func failed(q *question, err error) error {
+// failed is an error as the caller gets it: the answer of a grain as it is, others with the call. Links
+// that have ended since this node stops are no fault of the peer's.
+func (n *Node) failed(q *question, err error) error {
 	if p, ok := err.(*placedError); ok { //nolint:errorlint // the outermost wrapper is taken off
 		err = p.error
 	}
 	if isGrainError(err) {
 		return err
+	}
+	if !n.open.Load() && errors.Is(err, core.ErrUnreachable) {
+		return core.WithDelivery(fmt.Errorf("cluster: call %s of %s: the node has stopped: %w: %w", q.Method, q.To, core.ErrStopped, err), core.DeliveryOf(err))
 	}
 	return fmt.Errorf("cluster: call %s of %s: %w", q.Method, q.To, err)
 }

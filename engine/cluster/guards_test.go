@@ -257,6 +257,8 @@ type flapping struct {
 
 func (f *flapping) Promises() core.Promises { return core.Promises{} }
 
+func (f *flapping) RemovalGrace() time.Duration { return 0 }
+
 func (f *flapping) Join(ctx context.Context, e core.Env, self core.Member, report func(*core.View)) error {
 	f.report = report
 	return f.Provider.Join(ctx, e, self, func(v *core.View) {

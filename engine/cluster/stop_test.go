@@ -229,3 +229,24 @@ func stopWith(t *testing.T, hanging string, early bool) {
 		}
 	}
 }
+
+// TestOwnCallsOfANodeThatStops say so: their links end with the node, and the peers are well.
+func TestOwnCallsOfANodeThatStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, nil)
+		failed := make(chan error, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := keep(ctx, p.Node(0), "Keeper", "x", "hang")
+			failed <- err
+		}()
+		time.Sleep(time.Second)
+		if err := p.Stop(0); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		if err := <-failed; !errors.Is(err, core.ErrStopped) || core.DeliveryOf(err) != core.DeliveryUnknown {
+			t.Errorf("%v (%v); want ErrStopped, unknown", err, core.DeliveryOf(err))
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
@@ -220,6 +221,9 @@ func (ep *endpoint) live(c *conn, epoch uint64) {
 		c.end(err)
 		if refused, ok := errors.AsType[*RefusedError](err); ok {
 			ep.r.noteRefused(ep, refused)
+		}
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			ep.r.noteAbsent(ep)
 		}
 		ep.event(failure(err))
 		return

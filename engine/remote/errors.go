@@ -240,3 +240,10 @@ func (b *blockList) add(id core.MemberID) {
 	b.set[id] = false
 	b.order = append(b.order, id)
 }
+
+func (b *blockList) remove(id core.MemberID) {
+	if b.has(id) {
+		delete(b.set, id)
+		b.order = slices.DeleteFunc(b.order, func(o core.MemberID) bool { return o == id })
+	}
+}

@@ -23,6 +23,9 @@ type Observer struct {
 	Terminated func(m core.Member, reason error)
 	// Refused is told that m turned down a link, once for each reason in a row; dials go on.
 	Refused func(m core.Member, err *RefusedError)
+	// Absent is told that nobody listens at m's address: a connection was refused. It is told for each
+	// dial; dials go on.
+	Absent func(m core.Member)
 	// TurnedAway is told, once for each blocked ID, that it tried to connect again and was refused.
 	TurnedAway func(id core.MemberID)
 }
@@ -71,6 +74,15 @@ func (r *Remote) noteRefused(ep *endpoint, err *RefusedError) {
 		}
 		t.refused, t.reason = true, err.Reason
 		return func() { o.Refused(ep.member, err) }
+	})
+}
+
+func (r *Remote) noteAbsent(ep *endpoint) {
+	r.note(func(o *Observer) func() {
+		if o.Absent == nil || ep.told.terminated {
+			return nil
+		}
+		return func() { o.Absent(ep.member) }
 	})
 }
 

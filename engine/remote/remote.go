@@ -171,8 +171,8 @@ func (r *Remote) Start(sys *actor.System) error {
 var errGate = errors.New("too many connections; see Limits.Connections and Limits.Handshakes")
 
 // SetMembers installs a view: links to joiners are opened at once; those of leavers end, and what is
-// outstanding on them fails. A member that was taken for a leaver and comes back is let in again: only
-// Block is final. It does not block.
+// outstanding on them fails. A member that was taken for a leaver and comes back is let in again,
+// unless it is blocked. It does not block.
 func (r *Remote) SetMembers(t core.Topology) {
 	if t.View == nil {
 		return
@@ -288,6 +288,23 @@ func (r *Remote) Block(ids ...core.MemberID) {
 	r.broadcast()
 	r.mu.Unlock()
 	r.part(eps, ended, errBlocked)
+}
+
+// Unblock lets these IDs in again: their block has ended. Links to those in the view are opened at once,
+// which is the begin of another stay.
+func (r *Remote) Unblock(ids ...core.MemberID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == isStopped {
+		return
+	}
+	for _, id := range ids {
+		r.blocked.remove(id)
+		if row, listed := r.rows[id]; listed {
+			r.join(row)
+		}
+	}
+	r.broadcast()
 }
 
 // Connected waits until links to all of ids are open, this member's own ID excepted.

@@ -166,6 +166,11 @@ func (c *Cache) DropMember(member core.MemberID) int {
 	return c.dropIf(func(e *Entry) bool { return e.PID.Member == member })
 }
 
+// Forget removes what lives on the member, as it may not be there any more; later entries for it are taken.
+func (c *Cache) Forget(member core.MemberID) int {
+	return c.dropIf(func(e *Entry) bool { return e.PID.Member == member })
+}
+
 // Clear removes everything.
 func (c *Cache) Clear() { c.dropIf(func(*Entry) bool { return true }) }
 
