@@ -11,7 +11,7 @@ const settled = 10 * time.Second
 
 // Bad links and clocks: nobody is taken out, and nobody is even voted against.
 func TestHealthyMembersStay(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range uint64(4) {
 		w := newWorld(t, seed, 5)
 		w.loss, w.delay = 0.05, 100*time.Millisecond
 		for _, n := range w.nodes {
@@ -38,7 +38,7 @@ func TestKilledIsOut(t *testing.T) {
 	for _, test := range tests {
 		for _, n := range []int{2, 3, 5, 20} {
 			t.Run(fmt.Sprint(test.name, n), func(t *testing.T) {
-				for seed := range uint64(10) {
+				for seed := range uint64(4) {
 					w := newWorld(t, seed, n)
 					w.silent = test.silent
 					w.run(settled)
@@ -57,7 +57,7 @@ func TestKilledIsOut(t *testing.T) {
 }
 
 func TestPausedHalfTheDetectionTimeStays(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(8) {
 		w := newWorld(t, seed, 3)
 		w.run(settled)
 		for range 20 {
@@ -73,7 +73,7 @@ func TestPausedHalfTheDetectionTimeStays(t *testing.T) {
 // listen. The others have taken it out by then, or see that it is back.
 func TestPausedForLongAccusesNobody(t *testing.T) {
 	for _, pause := range []time.Duration{2900 * time.Millisecond, 5 * time.Second, 12 * time.Second, time.Minute} {
-		for seed := range uint64(10) {
+		for seed := range uint64(4) {
 			w := newWorld(t, seed, 3)
 			w.run(settled)
 			n := w.nodes[0]
@@ -105,7 +105,7 @@ func TestPartialCutsChangeNothing(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			for seed := range uint64(5) {
+			for seed := range uint64(3) {
 				w := newWorld(t, seed, test.n)
 				w.restart = true
 				w.run(settled)
@@ -145,7 +145,7 @@ func TestCutsDoNotOscillate(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			for seed := range uint64(10) {
+			for seed := range uint64(4) {
 				w := newWorld(t, seed, test.n)
 				w.restart = true
 				w.run(settled)
@@ -183,7 +183,7 @@ func TestCutsDoNotOscillate(t *testing.T) {
 // Random links come and go, one way and both: never more than two changes a link change, and peace
 // once all are healed.
 func TestRandomCuts(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(30) {
 		w := newWorld(t, seed, 3+int(seed%4))
 		w.restart = true
 		for _, n := range w.nodes {
@@ -268,7 +268,7 @@ func TestAWorldReplays(t *testing.T) {
 
 // Whatever happens to two of five members and to their links, the three others stay.
 func TestBystandersStay(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range uint64(20) {
 		w := newWorld(t, seed, 5)
 		w.restart, w.loss, w.silent = true, 0.03, seed%2 == 0
 		for _, n := range w.nodes {

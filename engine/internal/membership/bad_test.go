@@ -148,7 +148,6 @@ func TestTenThousandMembers(t *testing.T) {
 		many = append(many, row(fmt.Sprintf("m%05d", i), fmt.Sprintf("10.%d.%d.%d:7000", i>>16, i>>8&255, i&255), uint64(i)))
 	}
 	x := newTester(t, unordered("s", DefaultGrace))
-	began := time.Now()
 	if e := x.report(many...); e.Outcome != Installed || len(e.Topology.Joined) != 10_000 {
 		t.Fatalf("%v: %d joined", e.Outcome, len(e.Topology.Joined))
 	}
@@ -157,9 +156,6 @@ func TestTenThousandMembers(t *testing.T) {
 	}
 	if e := x.after(DefaultGrace).step(Tick{}); len(e.Topology.Left) != 5_000 {
 		t.Fatalf("%d left", len(e.Topology.Left))
-	}
-	if took := time.Since(began); took > 20*time.Second { // some 50 ms
-		t.Errorf("it took %v", took)
 	}
 }
 

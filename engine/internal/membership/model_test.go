@@ -108,7 +108,7 @@ type lab struct {
 }
 
 func TestReducerAgainstTheModel(t *testing.T) {
-	schedules, steps := uint64(2_000), 0
+	schedules, steps := uint64(600), 0
 	for seed := range schedules {
 		r := rand.New(rand.NewPCG(seed, 7))
 		grace := []time.Duration{0, time.Second, DefaultGrace}[r.IntN(3)]
@@ -246,7 +246,7 @@ func follow(l *lab, what string, have map[core.MemberID]bool, came, went []core.
 // TestOrderedReducerAgainstTheModel: an ordered view is the latest report that follows, whatever is
 // banned or missing; bans only refuse and accuse.
 func TestOrderedReducerAgainstTheModel(t *testing.T) {
-	for seed := range uint64(1_000) {
+	for seed := range uint64(300) {
 		c := &cluster{rand: rand.New(rand.NewPCG(seed, 3)), rows: map[core.MemberID]core.Member{"s": row("s", "h:0", 0)}}
 		x := newTester(t, ReducerConfig{Config: Config{Self: "s", Ordered: true}, Grace: DefaultGrace})
 		accused := map[core.MemberID]bool{}
