@@ -87,7 +87,12 @@ func TestStopDoesNotWaitForStrangers(t *testing.T) {
 	ca := newAuthority(t)
 	for name, edit := range map[string]func(*Config){"plaintext": nil, "TLS": ca.asMember} {
 		t.Run(name, func(t *testing.T) {
-			x := startNode(t, "x", edit)
+			x := startNode(t, "x", func(c *Config) {
+				c.Limits.Handshake = 2 * time.Minute // far beyond what the stop may take
+				if edit != nil {
+					edit(c)
+				}
+			})
 			for range 3 {
 				c, err := net.Dial("tcp", x.addr)
 				if err != nil {
@@ -105,7 +110,7 @@ func TestStopDoesNotWaitForStrangers(t *testing.T) {
 			if err := x.r.Stop(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if took := time.Since(began); took > 2*time.Second {
+			if took := time.Since(began); took > time.Minute {
 				t.Errorf("stopped after %v", took)
 			}
 		})

@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -429,39 +428,4 @@ func TestReceiptForm(t *testing.T) {
 	if again, err := parseReceipt(b); err != nil || !reflect.DeepEqual(again, r) {
 		t.Errorf("read %+v, %v, want %+v", again, err, r)
 	}
-}
-
-// FuzzReceipt: no panic, typed errors, little memory, and what is read is written as it was.
-func FuzzReceipt(f *testing.F) {
-	full := receipt{handled: 1, more: 2, refused: []refusedMessages{{"a", "b", "c", "d", 3}}}
-	seed, err := full.AppendWire(nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(seed)
-	f.Add(bytes.Repeat([]byte{tagRefused, 0}, maxRefused+1))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var r receipt
-		var err error
-		if used, limit := allocated(func() { r, err = parseReceipt(b) }), uint64(8*len(b)+64<<10); used > limit {
-			t.Fatalf("%d bytes for a receipt of %d, at most %d are allowed", used, len(b), limit)
-		}
-		if err != nil {
-			if _, ok := errors.AsType[*protocolError](err); !ok {
-				t.Fatalf("not typed: %v", err)
-			}
-			return
-		}
-		again, err := r.AppendWire(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r2, err := parseReceipt(again); err != nil || !reflect.DeepEqual(r, r2) {
-			t.Fatalf("round trip: %+v, %v, was %+v", r2, err, r)
-		}
-		var m granarypb.Receipt
-		if proto.Unmarshal(b, &m) == nil && (m.GetHandled() != r.handled || len(m.GetRefused()) != len(r.refused)) {
-			t.Fatalf("read %+v, the generated decoder %v", r, &m)
-		}
-	})
 }

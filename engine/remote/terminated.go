@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/internal/convert"
@@ -218,18 +220,12 @@ func (c *conn) deliverSystem(target core.PID, t *inType, data []byte) error {
 		return fmt.Errorf("a client may not send %s: %w", t.name, ErrDenied)
 	}
 	switch t.system {
-	case systemWatch:
-		var m actorpb.Watch
-		if err := unmarshal(data, &m); err != nil {
-			return errSystem(t.name)
+	case systemWatch, systemUnwatch:
+		watcher, _, err := c.parseSystem(t.name, data)
+		if err != nil {
+			return err
 		}
-		return c.watched(target, m.GetWatcher(), t.name, true)
-	case systemUnwatch:
-		var m actorpb.Unwatch
-		if err := unmarshal(data, &m); err != nil {
-			return errSystem(t.name)
-		}
-		return c.watched(target, m.GetWatcher(), t.name, false)
+		return c.watched(target, watcher, t.system == systemWatch)
 	case systemTerminated:
 		return c.terminated(target, t.name, data)
 	case systemPoison:
@@ -238,15 +234,35 @@ func (c *conn) deliverSystem(target core.PID, t *inType, data []byte) error {
 	return c.r.sys.DeliverSystem(target, &actor.Stop{})
 }
 
+// parseSystem reads a Watch, an Unwatch or a Terminated: the process of the peer that it names.
+func (c *conn) parseSystem(name string, data []byte) (core.PID, actor.TerminatedReason, error) {
+	var m interface {
+		proto.Message
+		GetWatcher() *actorpb.PID
+	} = &actorpb.Watch{}
+	switch name {
+	case typeUnwatch:
+		m = &actorpb.Unwatch{}
+	case typeTerminated:
+		var m actorpb.Terminated
+		if err := unmarshal(data, &m); err != nil {
+			return core.PID{}, 0, errSystem(name)
+		}
+		pid, err := c.ofPeer(m.GetWho(), name)
+		return pid, reasonFromProto(m.GetWhy()), err
+	}
+	if err := unmarshal(data, m); err != nil {
+		return core.PID{}, 0, errSystem(name)
+	}
+	pid, err := c.ofPeer(m.GetWatcher(), name)
+	return pid, 0, err
+}
+
 func errSystem(name string) error {
 	return fmt.Errorf("%s is not well formed: %w", name, core.ErrInvalid)
 }
 
-func (c *conn) watched(target core.PID, w *actorpb.PID, name string, begin bool) error {
-	watcher, err := c.ofPeer(w, name)
-	if err != nil {
-		return err
-	}
+func (c *conn) watched(target, watcher core.PID, begin bool) error {
 	k := watchKey{target.ID, watcher.ID}
 	ref := c.r.sys.Ref(watcher)
 	if !begin {
@@ -264,11 +280,7 @@ func (c *conn) watched(target core.PID, w *actorpb.PID, name string, begin bool)
 
 // terminated passes on the end of a process that is being watched; all others are made up.
 func (c *conn) terminated(target core.PID, name string, data []byte) error {
-	var m actorpb.Terminated
-	if err := unmarshal(data, &m); err != nil {
-		return errSystem(name)
-	}
-	who, err := c.ofPeer(m.GetWho(), name)
+	who, why, err := c.parseSystem(name, data)
 	if err != nil {
 		return err
 	}
@@ -277,7 +289,7 @@ func (c *conn) terminated(target core.PID, name string, data []byte) error {
 		c.r.count("remote.terminated.unwatched")
 		return nil
 	}
-	return c.r.sys.DeliverSystem(target, &actor.Terminated{Who: watched, Why: reasonFromProto(m.GetWhy())})
+	return c.r.sys.DeliverSystem(target, &actor.Terminated{Who: watched, Why: why})
 }
 
 // ofPeer reads a PID of the message that must be a process of the peer.
