@@ -66,7 +66,7 @@ func TestLocalCallDoesNotAllocate(t *testing.T) {
 }
 
 func TestBytesPerActivation(t *testing.T) {
-	node := single(t, cluster.Config{}, echoKind())
+	node := single(t, cluster.Config{StopTimeout: 2 * time.Minute}, echoKind())
 	in := &clusterpb.ClusterIdentity{}
 	var before, after runtime.MemStats
 	const n = 20_000
