@@ -264,7 +264,7 @@ func TestRefutation(t *testing.T) {
 
 func TestBounds(t *testing.T) {
 	tab := newTable(rowAt("a", "h:1", 1, 1), false)
-	for i := range 100_000 {
+	for i := range maxMembers + 2*maxPending {
 		id := core.MemberID(fmt.Sprintf("m%06d", i))
 		w := rowAt(string(id), fmt.Sprintf("h:%d", i%60_000+2), 1, 1)
 		if tab.admit(string(id), metaOf(w)) == nil {
@@ -276,7 +276,7 @@ func TestBounds(t *testing.T) {
 	if len(tab.nodes) != maxMembers || len(tab.pending) > maxPending || len(tab.departed.ids) != maxDeparted || len(tab.departed.set) != maxDeparted {
 		t.Errorf("%d nodes, %d pending, %d departed", len(tab.nodes), len(tab.pending), len(tab.departed.ids))
 	}
-	if !tab.departed.has("gone099999", 1) || tab.departed.has("gone000000", 1) {
+	if !tab.departed.has(core.MemberID(fmt.Sprintf("gone%06d", maxMembers+2*maxPending-1)), 1) || tab.departed.has("gone000000", 1) {
 		t.Error("not the newest departures are kept")
 	}
 	state := tab.state()
