@@ -43,7 +43,7 @@ func TestConvergence(t *testing.T) {
 func TestConsensusBound(t *testing.T) {
 	const n = 50
 	bound := time.Duration(math.Ceil(math.Log2(n))+4) * gossip.DefaultInterval
-	for seed := range *seeds / 5 {
+	for seed := range max(1, *seeds/4) {
 		w := newWorld(t, seed)
 		w.loss = 0.2
 		nodes := cluster(w, n)
@@ -80,7 +80,7 @@ func TestConsensusBound(t *testing.T) {
 // TestBytes states what gossip costs. The limits are a quarter above what was measured when they were
 // set; doc.go repeats the figures.
 func TestBytes(t *testing.T) {
-	const n, intervals = 50, 50
+	const n, intervals = 50, 20
 	for name, tc := range map[string]struct {
 		beat  time.Duration
 		limit int
@@ -94,7 +94,7 @@ func TestBytes(t *testing.T) {
 			w := newWorld(t, 1)
 			w.beat = tc.beat
 			cluster(w, n)
-			w.run(20*time.Second, nil)
+			w.run(6*time.Second, nil)
 			w.bytes, w.messages, w.largest = 0, 0, 0
 			w.run(intervals*gossip.DefaultInterval, nil)
 			each := w.bytes / intervals / n

@@ -16,7 +16,7 @@ import (
 )
 
 // seeds is how many runs the tests with chance make: go test -seeds 1000.
-var seeds = flag.Uint64("seeds", 20, "runs of each test with chance")
+var seeds = flag.Uint64("seeds", 8, "runs of each test with chance")
 
 // world is a heap of events over Machines and the links between them.
 type world struct {
