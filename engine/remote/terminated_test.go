@@ -257,6 +257,7 @@ func TestWatchThatCannotBePlaced(t *testing.T) {
 				t.Errorf("%s: the watcher hears nothing", name)
 			}
 		}
+		synctest.Wait() // so that the counts may be read
 		if n := len(a.r.watches.out["b"]) + len(c.r.watches.out); n != 1 {
 			t.Errorf("%d watches are remembered, want 1", n)
 		}
