@@ -86,13 +86,16 @@ func (n *Node) remoteObserver() remote.Observer {
 
 // round ends a round of the detector: who has sent anything during it was heard.
 func (o *owner) round(now time.Time) {
-	since := now.Sub(o.begun)
+	began, view := o.begun, o.reducer.View()
 	o.begun = now
-	for m := range o.reducer.View().All() {
-		if ago, ok := o.n.remote.LastHeard(m.ID); ok && ago <= since {
+	for m := range view.All() {
+		ago, ok := o.n.remote.LastHeard(m.ID)
+		if at := now.Add(-ago); ok && !at.Before(began) && at.After(o.refused[m.ID]) { // before nobody listened any more it proves nothing
+			delete(o.refused, m.ID)
 			o.detect(detector.Heard{ID: m.ID})
 		}
 	}
+	maps.DeleteFunc(o.refused, func(id core.MemberID, _ time.Time) bool { _, listed := view.Member(id); return !listed })
 	o.detect(detector.Tick{})
 }
 

@@ -53,7 +53,8 @@ type owner struct {
 	n        *Node
 	reducer  *membership.Reducer
 	detector *detector.Detector
-	begun    time.Time // when the present round of the detector began
+	begun    time.Time                   // when the present round of the detector began
+	refused  map[core.MemberID]time.Time // members at whose address nobody listened, not heard since
 	stop     func() bool
 	armed    time.Time // what the timer is set to; zero: it is not
 }
@@ -65,6 +66,7 @@ func (n *Node) newOwner() *owner {
 			Config: membership.Config{Self: n.ownID(), Ordered: n.promises.Ordered}, Grace: n.grace(),
 		}),
 		detector: detector.New(n.detectorConfig()),
+		refused:  map[core.MemberID]time.Time{},
 		stop:     func() bool { return false },
 	}
 }
@@ -113,6 +115,9 @@ func (o *owner) take(in any) {
 		o.step(in)
 	case *core.View:
 		o.step(membership.Report{View: in})
+	case detector.Refused:
+		o.refused[in.ID] = o.n.clock.Now()
+		o.detect(in)
 	case detector.Input:
 		o.detect(in)
 	}

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
@@ -61,11 +63,12 @@ type Node struct {
 	resolving  atomic.Int64 // lookups for clients under way
 	notices    notices
 	handlers   sync.Map // of services: *process by name
-	seen       seats
+	leaving    leaving
 	views      views
 	news       news
 	suspicion  suspicion
 	gossip     *gossiper
+	broadcasts map[string]protoreflect.MessageType
 	links      links
 	self       atomic.Pointer[core.Member]
 	coarse     atomic.Int64 // nanoseconds since the node was made, as of the last sweep
@@ -90,13 +93,14 @@ type Node struct {
 func New(cfg Config, parts Components) (*Node, error) {
 	cfg = cfg.withDefaults()
 	kinds, err := parts.kinds(cfg.Client)
-	if err := errors.Join(cfg.check(), err, parts.check()); err != nil {
+	broadcasts, wrong := cfg.broadcastTypes()
+	if err := errors.Join(cfg.check(), wrong, err, parts.check()); err != nil {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, parts: parts, kinds: kinds, id: cfg.Seams.NewMemberID(), promises: parts.Provider.Promises()}
 	n.router, _ = parts.Lookup.(core.Router)
 	n.holder, _ = parts.Lookup.(core.Holder)
-	n.store = parts.viewStore()
+	n.store, n.broadcasts = parts.viewStore(), broadcasts
 	n.released, _ = parts.Lookup.(core.ReleaseListener)
 	// A lookup that keeps a directory is told itself; its callers learn at their next call.
 	n.tellsEnds = n.router != nil || n.released == nil

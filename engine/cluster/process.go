@@ -164,44 +164,74 @@ func (p *process) SendSystem(target core.PID, _ actor.SystemMessage) error {
 // request sends one request to a process of another member and waits for the answer. It is sent at
 // most once.
 func (n *Node) request(ctx context.Context, to core.Member, name string, w *wireEnvelope) (core.Message, error) {
-	fail := func(err error, d core.Delivery) (core.Message, error) {
-		return core.Message{}, core.WithDelivery(fmt.Errorf("cluster: %s on member %s: %w", name, to.ID, err), d)
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	p, err := n.begin(ctx, to, name, w)
+	if err != nil {
+		return core.Message{}, err
 	}
+	return p.wait(ctx)
+}
+
+// limited is ctx with a deadline.
+func limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, defaultProcessTimeout)
+}
+
+// pending is a request that is under way. It is to be waited for.
+type pending struct {
+	n    *Node
+	to   core.MemberID
+	name string
+	w    *wireEnvelope
+	ask  actor.Ask
+}
+
+// begin sends a request; ctx has a deadline.
+func (n *Node) begin(ctx context.Context, to core.Member, name string, w *wireEnvelope) (pending, error) {
+	p := pending{n: n, to: to.ID, name: name, w: w}
 	if err := ctx.Err(); err != nil {
-		return fail(err, core.Undelivered)
+		return p, p.failed(err, core.Undelivered)
 	}
 	if len(w.message.Data) > maxProcessData {
-		return fail(fmt.Errorf("a message of %d bytes, the limit is %d: %w", len(w.message.Data), maxProcessData, core.ErrInvalid), core.Undelivered)
-	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, defaultProcessTimeout)
-		defer cancel()
+		return p, p.failed(fmt.Errorf("a message of %d bytes, the limit is %d: %w", len(w.message.Data), maxProcessData, core.ErrInvalid), core.Undelivered)
 	}
 	w.remaining = remaining(ctx, n.clock)
 	ref := n.sys.Ref(core.PID{Address: to.Address, ID: name, Member: to.ID})
-	ask := n.sys.NewAsk()
-	if err := ref.Send(actor.Envelope{Message: w, Reply: n.sys, ReplyID: ask.ID()}); err != nil {
-		ask.Cancel()
-		return fail(err, core.DeliveryOf(err))
+	p.ask = n.sys.NewAsk()
+	if err := ref.Send(actor.Envelope{Message: w, Reply: n.sys, ReplyID: p.ask.ID()}); err != nil {
+		p.ask.Cancel()
+		return p, p.failed(err, core.DeliveryOf(err))
 	}
-	answer, err := ask.WaitRaw(ctx)
+	return p, nil
+}
+
+func (p *pending) failed(err error, d core.Delivery) error {
+	return core.WithDelivery(fmt.Errorf("cluster: %s on member %s: %w", p.name, p.to, err), d)
+}
+
+// wait waits for the answer.
+func (p *pending) wait(ctx context.Context) (core.Message, error) {
+	answer, err := p.ask.WaitRaw(ctx)
 	if err != nil {
-		return fail(err, core.DeliveryOf(err))
+		return core.Message{}, p.failed(err, core.DeliveryOf(err))
 	}
 	in, ok := answer.(*remote.Inbound)
 	if !ok {
-		return fail(fmt.Errorf("an answer of type %T: %w", answer, core.ErrInvalid), core.Delivered)
+		return core.Message{}, p.failed(fmt.Errorf("an answer of type %T: %w", answer, core.ErrInvalid), core.Delivered)
 	}
 	out := &wireEnvelope{typ: in.Type}
-	if w.view != nil {
+	if p.w.view != nil {
 		out.view = &stamp{}
 	}
 	if err := out.parse(in.Data); err != nil {
-		return fail(err, core.Delivered)
+		return core.Message{}, p.failed(err, core.Delivered)
 	}
 	if out.view != nil {
-		n.noticeStamp(*out.view)
+		p.n.noticeStamp(*out.view)
 	}
 	return out.message, nil
 }

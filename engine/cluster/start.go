@@ -50,7 +50,9 @@ const (
 	stopProvider
 	stopLookup
 	stopServices // and more of them above
-	stopLeaving  = 1 << 20
+	stopDrain    = 1<<20 + iota
+	stopSeen
+	stopAnnounce
 )
 
 // step is one thing to undo.
@@ -174,11 +176,11 @@ func (n *Node) startSystem(context.Context) error {
 	n.events.Store(sys.Events())
 	n.onStop(stopActors, "actors", 10, n.endActors)
 	processes := map[string]actor.Process{
-		processGrain:  router{n},
-		processLookup: &process{n: n, name: processLookup, request: typeLookup, response: typeLookupAnswer, viewed: true, handle: n.handleLookup},
-		processProbe:  prober{},
-		processGossip: &gossipProcess{g: n.gossip},
-		processView:   &process{n: n, name: processView, request: typeProcess, response: typeProcessAnswer, handle: n.handleSeen},
+		processGrain:     router{n},
+		processLookup:    &process{n: n, name: processLookup, request: typeLookup, response: typeLookupAnswer, viewed: true, handle: n.handleLookup},
+		processProbe:     prober{},
+		processBroadcast: &process{n: n, name: processBroadcast, request: typeProcess, response: typeProcessAnswer, handle: n.handleBroadcast},
+		processGossip:    &gossipProcess{g: n.gossip},
 	}
 	for _, name := range slices.Sorted(maps.Keys(processes)) {
 		if _, err := sys.Register(name, processes[name]); err != nil {
@@ -188,9 +190,9 @@ func (n *Node) startSystem(context.Context) error {
 	n.remote.AllowRaw(processGrain, typeGrainRequest, typeCancelCall, typeTerminated)
 	n.remote.AllowRaw(activationPrefix, typeGrainRequest, typeCancelCall)
 	n.remote.AllowRaw(processLookup, typeLookup)
-	n.remote.AllowRaw(processView, typeProcess)
 	n.remote.AllowRaw(processGossip, convert.TypeGossipRequest)
 	n.remote.AllowRaw(processProbe, typeProcess)
+	n.remote.AllowRaw(processBroadcast, typeProcess)
 	return n.remote.Start(sys)
 }
 
@@ -273,7 +275,7 @@ func (n *Node) goUp(ctx context.Context) error {
 	if n.cfg.Client {
 		return nil
 	}
-	n.onStop(stopLeaving, "leaving", 43, n.leaveGracefully)
+	n.planLeave()
 	return n.setStatus(ctx, core.Up)
 }
 
