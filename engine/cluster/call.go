@@ -10,6 +10,7 @@ import (
 	"github.com/granary-go/granary/core/strategy"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/pidcache"
+	"github.com/granary-go/granary/engine/internal/retry"
 )
 
 // Call calls one method of one grain, wherever it lives, and waits for the answer. The grain is
@@ -119,7 +120,10 @@ func (n *Node) mayCall(ctx context.Context, q *question) error {
 func (n *Node) again(ctx context.Context, q *question, view *installed, pid core.PID, err error) (grain.Reply, error) {
 	began := n.clock.Now()
 	_, limited := ctx.Deadline()
+	ran := false // as far as is known
 	for attempt := 0; ; attempt++ {
+		err = retry.Whole(ran, err)
+		ran = core.DeliveryOf(err) != core.Undelivered
 		v := judge(err, attempt, n.policyOf(q), n.random)
 		if v.forget && !pid.IsZero() {
 			n.forget(q.To, pid)

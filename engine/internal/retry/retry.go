@@ -79,6 +79,15 @@ func again(err error, attempt int, p Policy, random func() float64) Verdict {
 	return Verdict{}
 }
 
+// Whole is the error of an attempt as that of the whole call: where an attempt before may have run, the
+// call may have, however the last one ended.
+func Whole(ran bool, err error) error {
+	if ran && core.DeliveryOf(err) == core.Undelivered {
+		return core.WithDelivery(err, core.DeliveryUnknown)
+	}
+	return err
+}
+
 func backoffAt(attempt int) time.Duration {
 	return min(lastBackoff, firstBackoff<<min(attempt, 10))
 }

@@ -46,3 +46,21 @@ func TestJudge(t *testing.T) {
 }
 
 func undelivered(err error) error { return core.WithDelivery(err, core.Undelivered) }
+
+// A call that may run twice was lost on its way once, and then refused: it may have run.
+func TestWhole(t *testing.T) {
+	refused := undelivered(core.ErrNotOwner)
+	if got := Whole(false, refused); core.DeliveryOf(got) != core.Undelivered {
+		t.Errorf("the only attempt: %v", core.DeliveryOf(got))
+	}
+	got := Whole(true, refused)
+	if core.DeliveryOf(got) != core.DeliveryUnknown || !errors.Is(got, core.ErrNotOwner) {
+		t.Errorf("after one that may have run: %v, %v", got, core.DeliveryOf(got))
+	}
+	if got := Whole(true, core.WithDelivery(core.ErrBusy, core.Delivered)); core.DeliveryOf(got) != core.Delivered {
+		t.Errorf("one that ran for certain: %v", core.DeliveryOf(got))
+	}
+	if v := Judge(got, false, 1, Policy{Idempotent: true}, half); !v.Retry || !v.Forget {
+		t.Errorf("it is not tried again: %+v", v)
+	}
+}
