@@ -31,7 +31,7 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		taggedStep(w, logFile),
 	}
 	if canRace(w) {
-		steps = append(steps, allocationStep(w, logFile))
+		steps = append(steps, allocationStep(w, logFile), fullSizeStep(w, logFile))
 	}
 	steps = append(steps,
 		check("versions", "make test ONLY=versions", func(context.Context) error { return sameVersions(w) }),
@@ -89,6 +89,11 @@ func taggedStep(w *workspace, logFile string) step {
 func allocationStep(w *workspace, logFile string) step {
 	flags := []string{"-run=Alloc|IsSmall|BytesPer|Freed"}
 	return someTests(w, "tests-allocations", logFile, flags, "./engine/actor", "./engine/remote", "./engine/cluster")
+}
+
+// fullSizeStep runs the simulated nodes at their full size, for which the race detector is too slow.
+func fullSizeStep(w *workspace, logFile string) step {
+	return someTests(w, "tests-full-size", logFile, nil, "./examples/nodes")
 }
 
 // someTests runs a few tests once more, otherwise than testStep does. That none is found is a failure.
