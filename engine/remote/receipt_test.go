@@ -124,6 +124,7 @@ func TestRefusedTellsComeBack(t *testing.T) {
 				synctest.Wait()
 				close(hold)
 				time.Sleep(2 * receiptPause)
+				synctest.Wait()
 				all := got.take()
 				want := map[int]int{0: 1, 4: 1, 3: 2}[row.times]
 				if sum(all, core.Undelivered) != want || len(all) == 0 {

@@ -278,6 +278,7 @@ func TestWatchFlood(t *testing.T) {
 			_ = a.r.endpoints["b"].sendWatch("live", w.PID(), true) // of a member gone bad
 		}
 		time.Sleep(time.Second)
+		synctest.Wait() // so that the counts may be read
 		if n := len(a.r.watches.out) + len(b.r.watches.in); n != 0 {
 			t.Errorf("%d watches are remembered", n)
 		}
