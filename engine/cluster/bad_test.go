@@ -100,8 +100,6 @@ func TestRowsOfBadMessages(t *testing.T) {
 		{"row 12: $activator", "$activator", "", good(func(*clusterpb.GrainRequest) {}), grain.Unknown},
 		{"row 12: a grain that is not there", "g/nope", "", good(func(*clusterpb.GrainRequest) {}), grain.Unavailable},
 		{"lookup: truncated", "partition-activator", "granary.LookupRequest", []byte{0x0a}, grain.InvalidArgument},
-		{"view: another member", "$view", "granary.ProcessRequest", marshal(t, &granarypb.ProcessRequest{TypeName: "granary.LeavingSeen", Data: []byte("somebody")}), grain.InvalidArgument},
-		{"view: another question", "$view", "granary.ProcessRequest", marshal(t, &granarypb.ProcessRequest{TypeName: "no.Such"}), grain.InvalidArgument},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -132,7 +130,7 @@ func TestRowsOfBadMessages(t *testing.T) {
 				if errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("no answer: %v", err)
 				}
-				if d := core.DeliveryOf(err); d != core.Undelivered && to != "$view" {
+				if d := core.DeliveryOf(err); d != core.Undelivered {
 					t.Errorf("%v: %v", err, d)
 				}
 				if got, err := keep(t.Context(), p.Node(0), "Keeper", "running", "x"); got != "2" || err != nil {

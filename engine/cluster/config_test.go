@@ -34,6 +34,7 @@ var configTests = map[string]func(t *testing.T){
 	"CallTimeout":            testCallTimeout,
 	"StopTimeout":            testStopTimeout,
 	"CacheSize":              testCacheSize,
+	"Gossip":                 testGossip,
 	"Limits":                 testLimits,
 	"Logger":                 testLogger,
 	"Seams":                  testSeams,

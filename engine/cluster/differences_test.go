@@ -144,7 +144,7 @@ func TestNoticesOfUnknownEndsHarmNobody(t *testing.T) {
 			for a := range n.Activations() {
 				targets = append(targets, a.PID)
 			}
-			for _, name := range []string{"$grain", "$view", "partition-activator", "nobody"} {
+			for _, name := range []string{"$grain", "gossip", "partition-activator", "nobody"} {
 				targets = append(targets, core.PID{Member: n.ID(), Address: n.Address(), ID: name})
 			}
 		}

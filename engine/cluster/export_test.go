@@ -14,3 +14,6 @@ func PID(p core.PID) *actorpb.PID { return pid(p) }
 
 // UnderWay is how many calls from peers are known to n.
 func UnderWay(n *Node) int { return n.routed.len() }
+
+// Loads is what n knows of the activations of others.
+func Loads(n *Node) core.Loads { return n.gossip }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/granary-go/granary/core"
@@ -47,21 +47,22 @@ const (
 )
 
 // gossiper is the shell of gossip: it brings to the machine what arrives and what the time is, and
-// carries out what it decides. One goroutine steps the machine; whoever reads it holds the lock.
+// carries out what it decides. One goroutine owns the machine.
 type gossiper struct {
 	n     *Node
 	clock core.Clock
 
-	mu      sync.RWMutex // guards machine against reads beside its owner
-	machine *gossip.Machine
-
 	inbox   inbox
+	running atomic.Bool
+	states  states
 	loads   loads
-	watches watches
 	checks  checks
-	readers readers
+
+	refusals atomic.Uint64
+	stats    atomic.Pointer[GossipStats]
 
 	// What follows belongs to the owner.
+	machine *gossip.Machine
 	phase   *rand.Rand
 	members map[core.MemberID]core.Member // of the installed view, without this one
 	said    string                        // the topology that was last set
@@ -72,6 +73,10 @@ type gossiper struct {
 	next    time.Time // of the round that is due
 	disarm  func() bool
 	effects []gossip.Effect
+	readers readers
+	rounds  uint64
+	leaver  *leaver        // nil: nobody waits for the others to see that this member leaves
+	unset   error          // why the last own write was refused
 	asked   actor.Envelope // whose Reply is among the effects of the step
 }
 
@@ -88,11 +93,12 @@ func newGossiper(n *Node) (*gossiper, error) {
 	g := &gossiper{n: n, clock: n.clock, machine: m, phase: n.source("gossip phase")}
 	g.inbox.init()
 	g.loads.init(n)
-	return g, nil
+	return g, g.checks.init(g)
 }
 
 // start begins the rounds, each member's at a phase of its own.
 func (g *gossiper) start() {
+	g.running.Store(true)
 	g.n.group.Go("gossip", g.own)
 	g.post(func() { g.arm(g.within(g.machine.Config().Interval)) })
 }
@@ -105,7 +111,8 @@ func (g *gossiper) stop() {
 		}
 	})
 	g.inbox.close()
-	g.watches.close()
+	g.states.close()
+	g.checks.close()
 }
 
 // own is the owner goroutine.
@@ -126,14 +133,13 @@ func (g *gossiper) post(do func()) bool { return g.inbox.add(do) }
 
 // step gives the machine one input and carries out what follows. Only the owner calls it.
 func (g *gossiper) step(in gossip.Input) {
-	g.mu.Lock()
 	g.effects = g.machine.Step(g.clock.Now(), in, g.effects[:0])
-	g.mu.Unlock()
 	from := sourceOf(in)
 	for i, e := range g.effects {
 		g.effects[i] = nil
 		g.carryOut(from, e)
 	}
+	g.checkLeave()
 }
 
 // sourceOf is who has told of what an input brings; empty: nobody else.
@@ -157,7 +163,7 @@ func (g *gossiper) carryOut(from core.MemberID, e gossip.Effect) {
 		g.changed(from, e)
 	case gossip.Removed:
 		g.loads.forget(e.Member)
-		g.watches.gone(e.Member)
+		g.states.gone(e.Member)
 	case gossip.Refused:
 		g.refused(e)
 	case gossip.Agreement:
@@ -186,6 +192,7 @@ func (g *gossiper) round() {
 	g.heartbeat()
 	g.tellBans()
 	g.step(gossip.Tick{})
+	g.measure()
 }
 
 // installed tells of the view. A change is told within a fraction of an interval.
@@ -301,7 +308,7 @@ func (g *gossiper) changed(from core.MemberID, e gossip.Changed) {
 			g.n.refresh()
 		}
 	}
-	g.watches.changed(e)
+	g.states.changed(e)
 	g.n.publish(StateChanged{Member: e.Member, Key: e.Key, Version: e.Version})
 }
 
@@ -315,10 +322,16 @@ func (g *gossiper) learn(e gossip.Changed) {
 // refused counts what was refused. Own writes are told to whoever made them.
 func (g *gossiper) refused(e gossip.Refused) {
 	if e.From == g.n.id {
+		g.unset = e.Err
 		return
 	}
-	g.n.count("cluster.gossip.refused", int64(e.Count))
+	g.countRefused(e.Count)
 	g.n.log.LogAttrs(g.n.base, slog.LevelDebug, "cluster: gossip refused", slog.String("from", string(e.From)), slog.String("owner", string(e.Owner)), quoted(e.Key), slog.Any("error", e.Err), slog.Int("times", e.Count))
+}
+
+func (g *gossiper) countRefused(times int) {
+	g.refusals.Add(uint64(times))
+	g.n.count("cluster.gossip.refused", int64(times))
 }
 
 // count tells the hooks.

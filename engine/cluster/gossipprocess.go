@@ -30,11 +30,12 @@ type gossipProcess struct {
 func (p *gossipProcess) Send(_ core.PID, e actor.Envelope) error {
 	in, ok := e.Message.(*remote.Inbound)
 	if !ok || in.Type != convert.TypeGossipRequest || in.From == nil {
+		p.g.countRefused(1)
 		return refuse(grain.Unimplemented, fmt.Errorf("cluster: %s takes %s from peers only: %w", processGossip, convert.TypeGossipRequest, core.ErrUnsupported))
 	}
 	r, err := convert.GossipRequestFromWire(in.Data)
 	if err != nil {
-		p.g.n.count("cluster.gossip.refused", 1)
+		p.g.countRefused(1)
 		return refuse(grain.InvalidArgument, err)
 	}
 	if p.queued.Add(1) > maxGossipQueued {
@@ -60,7 +61,7 @@ func (p *gossipProcess) SendSystem(target core.PID, _ actor.SystemMessage) error
 func (g *gossiper) received(from *remote.Peer, r *gossip.Request, e actor.Envelope) {
 	if from.Client {
 		if err := g.readers.admit(g, from.Member.ID, r); err != nil {
-			g.n.count("cluster.gossip.refused", 1)
+			g.countRefused(1)
 			reply(e, nil, refuseGossip(err))
 			return
 		}

@@ -125,7 +125,7 @@ func TestOrderOfStartAndStop(t *testing.T) {
 		}
 		rest = strings.Fields(strings.TrimPrefix(s.String(), started))
 		rest = slices.DeleteFunc(rest, func(step string) bool { return strings.HasSuffix(step, ".Reshape") })
-		want = "stop.leaving stop.announce provider.Update leaving stop.seen stop.drain grain.Deactivate " +
+		want = "stop.announce provider.Update leaving stop.seen stop.drain grain.Deactivate " +
 			"stop.service 1 b.Stop stop.service 0 a.Stop stop.lookup lookup.Stop stop.provider provider.Leave " +
 			"stop.loops stop.actors stop.network stop.goroutines"
 		if got := strings.Join(rest, " "); got != want {

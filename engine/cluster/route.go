@@ -17,7 +17,6 @@ import (
 const (
 	processGrain     = "$grain"              // calls by identity, their cancels, notices
 	processLookup    = "partition-activator" // requests between lookups
-	processView      = "$view"               // asks whether a member's leaving has been seen
 	activationPrefix = "g/"                  // activations; the rest of the name is the system's
 )
 

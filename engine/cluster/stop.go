@@ -136,7 +136,9 @@ const (
 
 // drainAll ends every activation: new calls are refused, the queue is finished, then the last turn.
 func (n *Node) drainAll(ctx context.Context) error {
-	n.cfg.Seams.Step("stop.drain")
+	if n.fenced.Load() {
+		return nil
+	}
 	n.draining.Store(true)
 	batches := make(chan []*activation, drainBatches)
 	var wg sync.WaitGroup

@@ -16,7 +16,6 @@ import (
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/engine/clustertest"
 	"github.com/granary-go/granary/engine/grain"
-	"github.com/granary-go/granary/protos/granarypb"
 )
 
 // waiter is a service whose process waits for the end of its context, and tells how long that took.
@@ -88,34 +87,6 @@ func TestHandlersAreKeptForAMinute(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestQuestionsAboutLeavingTakeFewPlaces of a member that does not leave at all.
-func TestQuestionsAboutLeavingTakeFewPlaces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPair(t, nil)
-		data := marshal(t, &granarypb.ProcessRequest{TypeName: "granary.LeavingSeen", Data: []byte(p.Node(0).ID()), RemainingMicros: 3.6e9})
-		var asked sync.WaitGroup
-		var refused, waited atomic.Int64
-		for range 5 {
-			asked.Go(func() {
-				began := time.Now()
-				_, err := send(t, p.Node(0), p.Node(1), "$view", "granary.ProcessRequest", data)
-				switch took := time.Since(began).Round(100 * time.Millisecond); {
-				case errors.Is(err, core.ErrOverloaded) && took == 0:
-					refused.Add(1)
-				case errors.Is(err, context.DeadlineExceeded) && took == 2*time.Second:
-					waited.Add(1)
-				default:
-					t.Errorf("%v after %v", err, took)
-				}
-			})
-		}
-		asked.Wait()
-		if refused.Load() != 3 || waited.Load() != 2 {
-			t.Errorf("%d were refused, %d waited; want 3 and 2", refused.Load(), waited.Load())
-		}
-	})
 }
 
 // deaf is parts that, once they are told to, do not come back before the test ends, whatever their
@@ -200,7 +171,7 @@ func stopWith(t *testing.T, hanging string, early bool) {
 		t.Fatal(err)
 	}
 	if hanging == "all" {
-		want = append(want, "leaving", "actors", "goroutines")
+		want = append(want, "drain", "actors", "goroutines")
 		if err := do(t.Context(), node, "A", "Do"); err != nil { // it hangs in its last turn
 			t.Fatal(err)
 		}
@@ -223,7 +194,7 @@ func stopWith(t *testing.T, hanging string, early bool) {
 			t.Errorf("%s is not named in: %v", what, err)
 		}
 	}
-	for _, step := range strings.Fields("stop.leaving stop.lookup stop.provider stop.loops stop.actors stop.network stop.goroutines") {
+	for _, step := range strings.Fields("stop.announce stop.seen stop.drain stop.lookup stop.provider stop.loops stop.actors stop.network stop.goroutines") {
 		if !strings.Contains(s.String(), step) {
 			t.Errorf("%s was left out: %s", step, s.String())
 		}
