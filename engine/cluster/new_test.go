@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/core/strategy"
 	"github.com/granary-go/granary/engine/cluster"
@@ -82,8 +84,26 @@ func TestNewComplains(t *testing.T) {
 		}, "leases", core.ErrUnsupported},
 		{"strategy under a router", func(_ *cluster.Config, p *cluster.Components) {
 			p.Lookup, _ = newRing()
+			p.Kinds[0].Strategy = &strategy.RoundRobin{}
+		}, `kind "Keeper": it has the strategy *strategy.RoundRobin`, core.ErrUnsupported},
+		{"load under a router", func(_ *cluster.Config, p *cluster.Components) {
+			p.Lookup, _ = newRing()
+			p.Kinds[0].Strategy = strategy.LeastActivations{}
+		}, "strategy.LeastActivations", core.ErrUnsupported},
+		{"own strategy under a router", func(_ *cluster.Config, p *cluster.Components) {
+			p.Lookup, _ = newRing()
+			p.Kinds[0].Strategy = core.StrategyFunc(strategy.Rendezvous{}.Pick)
+		}, "core.StrategyFunc", core.ErrUnsupported},
+		{"rendezvous under a router", func(_ *cluster.Config, p *cluster.Components) {
+			p.Lookup, _ = newRing()
 			p.Kinds[0].Strategy = strategy.Rendezvous{}
-		}, "strategy", core.ErrUnsupported},
+		}, "", nil},
+		{"own strategy under a directory", func(_ *cluster.Config, p *cluster.Components) {
+			p.Kinds[0].Strategy = core.StrategyFunc(strategy.Rendezvous{}.Pick)
+		}, "", nil},
+		{"negative probes", func(c *cluster.Config, _ *cluster.Components) { c.ProbeInterval = -1 }, "ProbeInterval", core.ErrInvalid},
+		{"negative misses", func(c *cluster.Config, _ *cluster.Components) { c.ProbeMisses = -1 }, "ProbeMisses", core.ErrInvalid},
+		{"nil broadcast", func(c *cluster.Config, _ *cluster.Components) { c.Broadcasts = []proto.Message{nil} }, "Broadcasts", core.ErrInvalid},
 		{"Level 1 under a router", func(_ *cluster.Config, p *cluster.Components) {
 			p.Lookup, _ = newRing()
 			p.Kinds[0].Level = grain.Level1

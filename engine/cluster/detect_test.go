@@ -1,0 +1,228 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/memory"
+	"github.com/granary-go/granary/engine/cluster"
+	"github.com/granary-go/granary/engine/clustertest"
+	"github.com/granary-go/granary/engine/grain"
+)
+
+// slowHub is a hub whose leases take long to run out, so that who is out sooner was voted out.
+var slowHub = memory.Config{TTL: 10 * time.Minute}
+
+// TestVotesEvictTheSilent well before any lease ends: at once where nobody listens any more, after three
+// probes where nothing comes; and its grains run elsewhere.
+func TestVotesEvictTheSilent(t *testing.T) {
+	for name, test := range map[string]struct {
+		silence func(c *clustertest.Cluster)
+		within  time.Duration
+	}{
+		"killed": {func(c *clustertest.Cluster) { c.Kill(2) }, 3 * time.Second},
+		"cut off": {func(c *clustertest.Cluster) {
+			c.Cut(2, 0)
+			c.Cut(2, 1)
+		}, 8 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := clustertest.Start(t, clustertest.Config{Members: 3, Hub: slowHub, Lookup: newRing, Kinds: grain.Kinds{keeperKind("Keeper", nil)}})
+				c.Agree()
+				time.Sleep(3 * time.Second)
+				began := time.Now()
+				test.silence(c)
+				for c.Node(0).View().Len() != 2 || c.Node(1).View().Len() != 2 {
+					if time.Since(began) > time.Minute {
+						t.Fatalf("not evicted; suspects %v and %v", c.Node(0).Health().Suspects, c.Node(1).Health().Suspects)
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				if took := time.Since(began); took > test.within {
+					t.Errorf("evicted after %v, want %v at most", took, test.within)
+				}
+				for _, id := range clustertest.Identities("Keeper", 30) {
+					if _, err := keep(t.Context(), c.Node(0), id.Kind, id.Key, "x"); err != nil {
+						t.Error(err)
+					}
+				}
+				if name == "cut off" { // it learns that it is out, and does not come back
+					c.Heal(2, 0)
+					c.Heal(2, 1)
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					for c.Node(2).Health().Live && ctx.Err() == nil {
+						time.Sleep(time.Second)
+					}
+					_, err := keep(ctx, c.Node(2), "Keeper", "x", "x")
+					if !errors.Is(err, core.ErrStopped) {
+						t.Errorf("a call of the evicted: %v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// storeless is a provider with an order and without a view store.
+type storeless struct{ core.Provider }
+
+// TestSuspicionAloneRemovesNobody where the provider has an order and no store for votes: the silent
+// member stays in the view, gets nothing new, and is available again when it is heard.
+func TestSuspicionAloneRemovesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, err := memory.New(slowHub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind := keeperKind("Keeper", nil)
+		c := clustertest.Start(t, clustertest.Config{Members: 3, Kinds: grain.Kinds{kind}, Node: func(_ int, _ *cluster.Config, parts *cluster.Components) {
+			parts.Provider, parts.Lookup = storeless{hub.Provider()}, hub.Lookup()
+		}})
+		c.Agree()
+		h := hear(c.Node(0))
+		h.call(c.Node(2).ID(), "silent")
+		time.Sleep(3 * time.Second)
+		h.take()
+		c.Cut(2, 0)
+		c.Cut(2, 1)
+		time.Sleep(6 * time.Second)
+		if got := c.Node(0).Health().Suspects; !slices.Equal(got, []core.MemberID{c.Node(2).ID()}) {
+			t.Errorf("suspects %v", got)
+		}
+		for _, id := range clustertest.Identities("Keeper", 60) {
+			if _, err := keep(t.Context(), c.Node(0), id.Kind, id.Key, "x"); err != nil {
+				t.Errorf("%s: %v", id, err)
+			}
+		}
+		if live := c.Node(2).Kinds()[0].Live; live != 0 {
+			t.Errorf("%d grains were placed on the suspect", live)
+		}
+		time.Sleep(5 * time.Minute)
+		if c.Node(0).View().Len() != 3 {
+			t.Errorf("%d members after a suspicion", c.Node(0).View().Len())
+		}
+		c.Heal(2, 0)
+		c.Heal(2, 1)
+		time.Sleep(time.Minute)
+		h.want(t, "cut and healed", "MemberUnavailable silent", "MemberAvailable silent")
+		for i, id := range clustertest.Identities("Keeper", 200)[60:] {
+			if _, err := keep(t.Context(), c.Node(0), id.Kind, id.Key, "x"); err != nil {
+				t.Errorf("%d: %v", i, err)
+			}
+		}
+		if c.Node(2).Kinds()[0].Live == 0 {
+			t.Error("nothing is placed there after it was heard again")
+		}
+	})
+}
+
+// TestIdleMembersAreHeard: nobody is suspected where nobody has anything to say, nor under loss of less
+// than the patience.
+func TestIdleMembersAreHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Start(t, clustertest.Config{Members: 3, Lookup: newRing, Kinds: grain.Kinds{keeperKind("Keeper", nil)}})
+		client := c.AddClient()
+		c.Agree()
+		time.Sleep(time.Second)
+		h, hc := hear(c.Node(0)), hear(client)
+		epoch := c.Node(0).View().Epoch()
+		time.Sleep(time.Minute)
+		c.Cut(0, 1)
+		time.Sleep(1500 * time.Millisecond) // less than three probes
+		c.Heal(0, 1)
+		time.Sleep(time.Minute)
+		h.want(t, "a member")
+		hc.want(t, "a client")
+		if got := c.Node(0).View().Epoch(); got != epoch {
+			t.Errorf("the view has moved from epoch %d to %d", epoch, got)
+		}
+	})
+}
+
+// lagging is a clock whose timers can be held up, as those of a process that does not run.
+type lagging struct {
+	core.SystemClock
+	mu   sync.Mutex
+	late time.Duration
+}
+
+func (l *lagging) set(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.late = d
+}
+
+func (l *lagging) AfterFunc(d time.Duration, f func()) func() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d > 10*time.Millisecond {
+		d += l.late
+	}
+	return l.SystemClock.AfterFunc(d, f)
+}
+
+// TestSickMemberIsNotReady while its own timers are late, and tells so.
+func TestSickMemberIsNotReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &lagging{}
+		c := clustertest.Start(t, clustertest.Config{Members: 2, Node: func(i int, cfg *cluster.Config, _ *cluster.Components) {
+			if i == 0 {
+				cfg.Seams.Clock = clock
+			}
+		}})
+		c.Agree()
+		n := c.Node(0)
+		h := hear(n)
+		if !n.Health().Ready {
+			t.Fatal("it is not ready")
+		}
+		clock.set(3 * time.Second) // more than a quarter of the hub's TTL
+		time.Sleep(10 * time.Second)
+		if n.Health().Ready || !n.Health().Live {
+			t.Errorf("while its timers are late: %+v", n.Health())
+		}
+		clock.set(0)
+		time.Sleep(10 * time.Second)
+		if !n.Health().Ready {
+			t.Errorf("afterwards: %+v", n.Health())
+		}
+		var self []string
+		for _, line := range h.take() {
+			if line == "SelfSick" || line == "SelfWell" {
+				self = append(self, line)
+			}
+		}
+		if !slices.Equal(self, []string{"SelfSick", "SelfWell"}) {
+			t.Errorf("told %q", self)
+		}
+	})
+}
+
+// TestAccusedAndAbsolved has a vote against a member stand in the view, and go.
+func TestAccusedAndAbsolved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Start(t, clustertest.Config{Members: 4, Hub: slowHub})
+		c.Agree()
+		h := hear(c.Node(0))
+		c.Cut(0, 1) // one vote of the two that it takes
+		time.Sleep(10 * time.Second)
+		c.Heal(0, 1)
+		time.Sleep(20 * time.Second)
+		got := h.take()
+		accused, absolved := slices.Index(got, "SelfAccused"), slices.Index(got, "SelfAbsolved")
+		if accused < 0 || absolved < accused {
+			t.Errorf("%q", got)
+		}
+		if c.Node(0).View().Len() != 4 {
+			t.Errorf("%d members", c.Node(0).View().Len())
+		}
+	})
+}
