@@ -41,7 +41,7 @@
 // # Cost
 //
 // Measured with 50 members, an interval of 300 ms and fan-out 3 (TestConvergence, TestBytes). At 20 %
-// loss a changed key is everywhere after 2.4 intervals on average and 3.7 at worst of 200 runs; the
+// loss a changed key is everywhere after 2.4 intervals on average and 3.8 at worst of 200 runs; the
 // bound of the design is ⌈log₂ 50⌉ + 4 = 10. A member sends 6 messages an interval, half of them
 // responses, and so many bytes:
 //

@@ -191,11 +191,14 @@ func (m *Machine) correct(p *peer, lines []Line) {
 	}
 }
 
-// respond makes the response: what p lacks. To a request that is older than another it is empty, and
-// so it is where nobody could tell whether it was taken.
+// respond makes the response: what p lacks. To a request that came before, or after a later one, it
+// is empty and has no number: p must not take it for the response that is remembered here.
 func (m *Machine) respond(p *peer, exchange uint64, fresh bool) *Response {
+	if !fresh {
+		return &Response{View: m.digest.hash}
+	}
 	r := &Response{Exchange: exchange, View: m.digest.hash}
-	if !fresh || m.cfg.Client {
+	if m.cfg.Client {
 		return r
 	}
 	var lines []held
@@ -222,7 +225,7 @@ func (m *Machine) answered(from core.MemberID, exchange uint64, r *Response) {
 	if fresh {
 		m.stats.Acked++
 		p.commit(&p.sent)
-		p.answered = exchange
+		p.answered = r.Exchange
 		p.pulls = m.digest.same(r.View)
 		m.correct(p, r.Lines)
 	}

@@ -171,8 +171,11 @@ func TestCommitOfResponses(t *testing.T) {
 	o := newOne(t, "a", "a", "b")
 	o.set("k", "v")
 	o.receive("b", &gossip.Request{Exchange: 2})
-	if r := o.receive("b", &gossip.Request{Exchange: 1, Answered: 2}).Response; len(r.Entries) > 0 || r.Exchange != 1 {
+	if r := o.receive("b", &gossip.Request{Exchange: 1, Answered: 2}).Response; len(r.Entries) > 0 || r.Exchange != 0 {
 		t.Errorf("an old request is answered with %+v", r)
+	}
+	if r := o.receive("b", &gossip.Request{Exchange: 2}).Response; len(r.Entries) > 0 || r.Exchange != 0 {
+		t.Errorf("a request that comes twice is answered with %+v", r)
 	}
 	wantTells(t, o.round("b").Entries, "a:k")
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 )
 
 // entry is all that is known of one member.
@@ -32,7 +33,7 @@ func (e *entry) find(key string) (int, bool) {
 // newer reports whether version follows what is known of key.
 func (e *entry) newer(key string, version uint64) bool {
 	i, found := e.find(key)
-	return !found || version > e.values[i].Version
+	return !found || version > e.values[i].Version || simbug.On("gossip-merges-by-arrival") && version != e.values[i].Version
 }
 
 // full reports whether key would be one too many.
