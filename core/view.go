@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core/rendezvous"
+	"github.com/granary-go/granary/core/simbug"
 )
 
 // Departure is a member lately removed from the view.
@@ -60,7 +61,9 @@ type View struct {
 // NewView copies r; it returns ErrInvalid for a duplicate ID, an empty address or an unknown status.
 func NewView(r ViewRecord) (*View, error) {
 	v := &View{rec: r.clone(), hosting: map[string][]Member{}}
-	slices.SortStableFunc(v.rec.Members, byID)
+	if !simbug.On("members-unsorted") {
+		slices.SortStableFunc(v.rec.Members, byID)
+	}
 	var h uint64
 	for i, m := range v.rec.Members {
 		if err := checkRow(m); err != nil {

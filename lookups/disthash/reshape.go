@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 )
 
 // state is what this member knows about ownership: the present table, and whom it has yet to hear of
@@ -48,6 +49,9 @@ const maxBefore = 64
 func (s *state) next(self core.MemberID, t *table, compat bool, now time.Time, patience time.Duration) *state {
 	if s == nil || compat {
 		return &state{now: t} // before its first view, a member was not up in any
+	}
+	if simbug.On("stale-table") {
+		t = s.now
 	}
 	n := &state{now: t, number: s.number + 1, waits: map[core.MemberID]wait{}, settles: map[core.MemberID]int{}}
 	n.before = append(slices.Clone(s.before), before{s.now, s.number, now.Add(patience)})

@@ -2,7 +2,11 @@
 // clock and no chance of its own, so that simulations run the very code that ships.
 package connector
 
-import "time"
+import (
+	"time"
+
+	"github.com/granary-go/granary/core/simbug"
+)
 
 // Machine decides when a peer is dialled: at once at first, then after pauses that double, with
 // jitter. It is a pure machine: events in, effects out, no clock and no chance of its own.
@@ -102,7 +106,9 @@ func (m *Machine) Step(now time.Time, ev Event) Effects {
 		}
 	case Close:
 		waiting := m.state == Waiting
-		m.state = Closed
+		if !simbug.On("connector-dials-after-close") {
+			m.state = Closed
+		}
 		return Effects{End: true, Stop: waiting}
 	}
 	return Effects{}

@@ -18,6 +18,8 @@ type model struct {
 	last    map[core.MemberID]core.Member // reported
 	view    map[core.MemberID]core.Member
 	retired map[core.MemberID]bool
+	came    map[core.MemberID]int // the step in which an ID was first seen
+	steps   int
 	missing map[core.MemberID]time.Time // since
 	banned  map[core.MemberID]time.Time // until
 }
@@ -25,7 +27,7 @@ type model struct {
 func newModel(grace time.Duration) *model {
 	return &model{
 		grace: grace, view: map[core.MemberID]core.Member{}, retired: map[core.MemberID]bool{},
-		missing: map[core.MemberID]time.Time{}, banned: map[core.MemberID]time.Time{},
+		came: map[core.MemberID]int{}, missing: map[core.MemberID]time.Time{}, banned: map[core.MemberID]time.Time{},
 	}
 }
 
@@ -68,6 +70,12 @@ func (m *model) step(now time.Time) {
 			delete(m.missing, id)
 		}
 	}
+	m.steps++
+	for id := range next {
+		if m.came[id] == 0 {
+			m.came[id] = m.steps
+		}
+	}
 	for id, row := range next { // one member an address: this one, or else the newest
 		for other, o := range next {
 			if id != other && row.Address == o.Address && id != "s" && (other == "s" || o.Joined > row.Joined) {
@@ -80,12 +88,18 @@ func (m *model) step(now time.Time) {
 		if _, stays := next[id]; stays {
 			continue
 		}
-		for _, o := range next {
-			if o.Address == row.Address {
+		for other, o := range next {
+			if o.Address != row.Address {
+				continue
+			}
+			if m.came[id] > m.came[other] { // an old report
+				m.retired[other] = true
+			} else {
 				m.retired[id] = true
 			}
 		}
 	}
+	maps.DeleteFunc(next, func(id core.MemberID, _ core.Member) bool { return m.retired[id] && id != "s" })
 	m.view = next
 }
 

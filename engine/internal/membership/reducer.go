@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/engine/internal/convert"
 )
 
@@ -167,7 +168,7 @@ func (r *Reducer) held(now time.Time, rows []core.Member, e *Effect) (kept []cor
 // mayReturn reports whether a flap of the provider can be why m is not reported: it has not said that
 // it leaves, is not refused, and nobody has followed it at its address.
 func (r *Reducer) mayReturn(m core.Member, taken map[string]bool) bool {
-	return r.cfg.Grace > 0 && m.Status != core.Leaving && !r.refused(m.ID) && !taken[m.Address]
+	return r.cfg.Grace > 0 && !simbug.On("flap-moves") && m.Status != core.Leaving && !r.refused(m.ID) && !taken[m.Address]
 }
 
 // waits reports whether the grace of id still runs; it begins with the first call.
@@ -178,7 +179,7 @@ func (r *Reducer) waits(now time.Time, id core.MemberID, e *Effect) bool {
 		r.missing[id] = until
 		e.Missing = append(e.Missing, id)
 	}
-	if now.Before(until) {
+	if now.Before(until) || simbug.On("missing-member-kept") {
 		return true
 	}
 	delete(r.missing, id)

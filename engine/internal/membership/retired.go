@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 )
 
 // maxRetired bounds the memory of replaced members. IDs are never reused, so an old entry only
@@ -14,6 +15,10 @@ const maxRetired = 4096
 type retired struct {
 	ids   map[core.MemberID]bool
 	order []core.MemberID // oldest first
+
+	came    map[core.MemberID]int // numbers IDs as they were first seen, from 1
+	arrived []core.MemberID       // of came, oldest first
+	last    int
 }
 
 func (r *retired) has(id core.MemberID) bool { return r.ids[id] }
@@ -27,6 +32,7 @@ func (r *retired) note(self core.MemberID, old, view *core.View) []core.MemberID
 // Members of the view before count too: whoever took over the address of one that is gone replaces
 // it, also when the provider later repeats the old row.
 func (r *retired) find(self core.MemberID, old *core.View, members []core.Member) []core.MemberID {
+	r.arrive(members)
 	newest, listed := make(map[string]core.Member, len(members)), make(map[core.MemberID]bool, len(members))
 	known := func(id core.MemberID) bool {
 		if old == nil {
@@ -37,7 +43,7 @@ func (r *retired) find(self core.MemberID, old *core.View, members []core.Member
 	}
 	for _, m := range members {
 		listed[m.ID] = true
-		if best, taken := newest[m.Address]; !taken || newer(self, m, best, known) {
+		if best, taken := newest[m.Address]; !taken || r.newer(self, m, best, known) {
 			newest[m.Address] = m
 		}
 	}
@@ -49,15 +55,16 @@ func (r *retired) find(self core.MemberID, old *core.View, members []core.Member
 			}
 			all = append(all, m)
 			// Whoever is reported no more came before whoever is reported at its address, whatever
-			// their clocks say; only this node itself is never retired by another.
-			if _, taken := newest[m.Address]; !taken || m.ID == self {
+			// their clocks say, unless that one was seen earlier: then it is the report that is old.
+			// This node itself is never retired by another.
+			if best, taken := newest[m.Address]; !taken || m.ID == self || r.came[m.ID] > r.came[best.ID] {
 				newest[m.Address] = m
 			}
 		}
 	}
 	var out []core.MemberID
 	for _, m := range all {
-		if newest[m.Address].ID != m.ID && !r.has(m.ID) {
+		if newest[m.Address].ID != m.ID && !r.has(m.ID) && !simbug.On("newer-id-does-not-retire") {
 			r.add(m.ID)
 			out = append(out, m.ID)
 		}
@@ -66,14 +73,35 @@ func (r *retired) find(self core.MemberID, old *core.View, members []core.Member
 	return out
 }
 
+// arrive numbers the members that were never seen before.
+func (r *retired) arrive(members []core.Member) {
+	if r.came == nil {
+		r.came = map[core.MemberID]int{}
+	}
+	r.last++
+	for _, m := range members {
+		if r.came[m.ID] != 0 {
+			continue
+		}
+		r.came[m.ID] = r.last
+		r.arrived = append(r.arrived, m.ID)
+		if len(r.arrived) > maxRetired {
+			delete(r.came, r.arrived[0])
+			r.arrived = r.arrived[1:]
+		}
+	}
+}
+
 // newer reports whether a came to its address after b: this node itself before all others, then by
 // the time of joining, then the one that was not known before.
-func newer(self core.MemberID, a, b core.Member, known func(core.MemberID) bool) bool {
+func (r *retired) newer(self core.MemberID, a, b core.Member, known func(core.MemberID) bool) bool {
 	switch {
 	case self != "" && (a.ID == self || b.ID == self):
 		return a.ID == self
 	case a.Joined != b.Joined:
 		return a.Joined > b.Joined
+	case r.came[a.ID] != r.came[b.ID]:
+		return r.came[a.ID] > r.came[b.ID]
 	case known(a.ID) != known(b.ID):
 		return known(b.ID)
 	}

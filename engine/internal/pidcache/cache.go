@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/engine/actor"
 )
 
@@ -95,7 +96,7 @@ func (c *Cache) Put(id core.Identity, e Entry) bool {
 	defer s.mu.Unlock()
 	// Read under the lock: DropMember marks first and walks the shards then, so that either this
 	// sees the mark or the walk sees the entry.
-	if (*c.gone.Load())[e.PID.Member] {
+	if (*c.gone.Load())[e.PID.Member] && !simbug.On("cache-takes-departed") {
 		return false
 	}
 	if i, ok := s.index[id]; ok {
@@ -163,7 +164,7 @@ func (c *Cache) Drop(id core.Identity, pid core.PID) bool {
 // that began before may still bring one.
 func (c *Cache) DropMember(member core.MemberID) int {
 	c.mark(member)
-	return c.dropIf(func(e *Entry) bool { return e.PID.Member == member })
+	return c.dropIf(func(e *Entry) bool { return e.PID.Member == member && !simbug.On("cache-keeps-departed") })
 }
 
 // Forget removes what lives on the member, as it may not be there any more; later entries for it are taken.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/engine/actor"
 )
 
@@ -47,7 +48,7 @@ func Judge(err error, answered bool, attempt int, p Policy, random func() float6
 	switch {
 	case delivery == core.Delivered, answered:
 		return Verdict{}
-	case delivery == core.DeliveryUnknown && !p.Idempotent:
+	case delivery == core.DeliveryUnknown && !p.Idempotent && !simbug.On("retry-after-unknown"):
 		return Verdict{Forget: errors.Is(err, core.ErrUnreachable)}
 	}
 	return again(err, attempt, p, random)
@@ -70,7 +71,7 @@ func again(err error, attempt int, p Policy, random func() float64) Verdict {
 		if attempt == 0 {
 			backoff = 0
 		}
-		return Verdict{Retry: true, Forget: true, Wait: backoff}
+		return Verdict{Retry: true, Forget: !simbug.On("cache-keeps-dead-letter"), Wait: backoff}
 	case errors.Is(err, core.ErrUnreachable), errors.Is(err, core.ErrFenced):
 		return Verdict{Retry: true, Forget: true, Wait: backoff}
 	case errors.Is(err, core.ErrNoMember):
@@ -82,7 +83,7 @@ func again(err error, attempt int, p Policy, random func() float64) Verdict {
 // Whole is the error of an attempt as that of the whole call: where an attempt before may have run, the
 // call may have, however the last one ended.
 func Whole(ran bool, err error) error {
-	if ran && core.DeliveryOf(err) == core.Undelivered {
+	if ran && !simbug.On("retry-forgets-attempt") && core.DeliveryOf(err) == core.Undelivered {
 		return core.WithDelivery(err, core.DeliveryUnknown)
 	}
 	return err
