@@ -13,9 +13,10 @@ type host struct{ n *Node }
 // Self is this member as its provider knows it.
 func (h host) Self() core.Member { return h.n.Self() }
 
-// Call carries one request to the lookup on another member, stamped with the view.
+// Call carries one request to the lookup on another member, stamped with the view that the lookup has:
+// from within Reshape on that is one more than the node has installed.
 func (h host) Call(ctx context.Context, to core.Member, m core.Message) (core.Message, error) {
-	s := stampOf(h.n.View())
+	s := stampOf(h.n.views.shaped.Load())
 	return h.n.request(ctx, to, processLookup, &wireEnvelope{typ: typeLookup, view: &s, message: m})
 }
 

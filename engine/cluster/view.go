@@ -30,7 +30,8 @@ type views struct {
 	reported atomic.Pointer[core.View] // the latest report that was not looked at
 	wake     chan struct{}
 	happened happenings
-	bans     atomic.Int32 // that this member has said itself
+	bans     atomic.Int32              // that this member has said itself
+	shaped   atomic.Pointer[core.View] // the latest that was handed to the lookup
 	current  atomic.Pointer[installed]
 	over     chan struct{} // closed when no other view will be installed
 }
@@ -117,6 +118,7 @@ func (n *Node) reshape(t core.Topology) error {
 	if n.lookupStopped.Load() {
 		return nil
 	}
+	n.views.shaped.Store(t.View)
 	err := n.protect("the lookup's Reshape", func() error { return n.parts.Lookup.Reshape(t) })
 	if n.lookupStopped.Load() { // meanwhile
 		return nil
