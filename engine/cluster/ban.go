@@ -36,10 +36,12 @@ func (n *Node) Block(id core.MemberID, d time.Duration, reason string) error {
 	case !n.watching():
 		return fmt.Errorf("cluster: block %s: the node is not running: %w", id, core.ErrStopped)
 	}
-	if n.views.bans.Load() >= MaxBans {
+	if n.views.bans.Add(1) > MaxBans { // the owner corrects the number after each ban
+		n.views.bans.Add(-1)
 		return fmt.Errorf("cluster: block %s: %d members are blocked already; wait until a ban ends: %w", id, MaxBans, core.ErrOverloaded)
 	}
 	if !n.post(membership.Ban{ID: id, For: d, Reason: reason}) {
+		n.views.bans.Add(-1)
 		return fmt.Errorf("cluster: block %s: %d things wait already: %w", id, maxHappened, core.ErrOverloaded)
 	}
 	return nil

@@ -198,17 +198,9 @@ func (s *told) Leave(context.Context) error { return nil }
 // report tells the present rows as the next view.
 func (s *told) report() {
 	s.mu.Lock()
-	s.epoch++
-	rec := core.ViewRecord{Members: append(slices.Clone(s.rows), s.self)}
-	if s.promises.Ordered {
-		rec.Lineage, rec.Epoch, rec.Revision = s.lineage, s.epoch, s.epoch
-	}
+	rows := append(slices.Clone(s.rows), s.self)
 	s.mu.Unlock()
-	v, err := core.NewView(rec)
-	if err != nil {
-		panic(err)
-	}
-	s.tell(v)
+	s.tellOnly(rows...)
 }
 
 // set makes rows the others, and reports.
@@ -223,15 +215,30 @@ func row(id core.MemberID, address string) core.Member {
 	return core.Member{ID: id, Address: address, Status: core.Up}
 }
 
-// scriptedNode is one node whose provider is scripted.
-func scriptedNode(t *testing.T, promises core.Promises, edit func(*cluster.Config)) (*told, *cluster.Node, *heard) {
+// tellOnly reports rows without this member's own.
+func (s *told) tellOnly(rows ...core.Member) {
+	s.mu.Lock()
+	s.epoch++
+	rec := core.ViewRecord{Members: rows}
+	if s.promises.Ordered {
+		rec.Lineage, rec.Epoch, rec.Revision = s.lineage, s.epoch, s.epoch
+	}
+	s.mu.Unlock()
+	v, err := core.NewView(rec)
+	if err != nil {
+		panic(err)
+	}
+	s.tell(v)
+}
+
+// toldNode is one node whose provider reports what a test says.
+func toldNode(t *testing.T, s *told, edit func(*cluster.Config, *cluster.Components)) (*cluster.Node, *heard) {
 	t.Helper()
-	s := &told{promises: promises, lineage: "one"}
 	hub := memory.NewHub()
 	c := clustertest.Start(t, clustertest.Config{Members: -1, Node: func(_ int, cfg *cluster.Config, parts *cluster.Components) {
 		parts.Provider, parts.Lookup = s, hub.Lookup()
 		if edit != nil {
-			edit(cfg)
+			edit(cfg, parts)
 		}
 	}})
 	n := c.New()
@@ -240,13 +247,21 @@ func scriptedNode(t *testing.T, promises core.Promises, edit func(*cluster.Confi
 		t.Fatal(err)
 	}
 	h.take()
+	return n, h
+}
+
+// orderedNode is toldNode with an order.
+func orderedNode(t *testing.T) (*told, *cluster.Node, *heard) {
+	t.Helper()
+	s := &told{lineage: "one", promises: core.Promises{Ordered: true}}
+	n, h := toldNode(t, s, nil)
 	return s, n, h
 }
 
 // TestEventsOfMembersThatWereNeverReached have a beginning and an end like those of others.
 func TestEventsOfMembersThatWereNeverReached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _, h := scriptedNode(t, core.Promises{Ordered: true}, nil)
+		s, _, h := orderedNode(t)
 		h.call("x", "x")
 		s.set(row("x", "10.0.0.1:1"))
 		time.Sleep(time.Minute)
@@ -258,39 +273,10 @@ func TestEventsOfMembersThatWereNeverReached(t *testing.T) {
 	})
 }
 
-// TestMissingMembersAreKept for as long as the grace says; then they go.
-func TestMissingMembersAreKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, n, h := scriptedNode(t, core.Promises{}, func(cfg *cluster.Config) { cfg.RemovalGrace = 10 * time.Second })
-		h.call("x", "x")
-		s.set(row("x", "10.0.0.1:1"))
-		h.take()
-		s.set()
-		time.Sleep(9 * time.Second)
-		if n.View().Len() != 2 {
-			t.Errorf("%d members during the grace", n.View().Len())
-		}
-		if got := among(h.take(), "x"); !slices.Equal(got, []string{"MemberUnavailable x"}) && len(got) != 0 {
-			t.Errorf("while it is missed: %q", got)
-		}
-		s.set(row("x", "10.0.0.1:1"))
-		synctest.Wait()
-		s.set()
-		time.Sleep(9 * time.Second)
-		if n.View().Len() != 2 {
-			t.Errorf("%d members during the second grace", n.View().Len())
-		}
-		time.Sleep(2 * time.Second)
-		if n.View().Len() != 1 {
-			t.Errorf("%d members after the grace", n.View().Len())
-		}
-	})
-}
-
 // TestSlowSubscriber loses what does not fit, learns how many, and holds up nobody.
 func TestSlowSubscriber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, n, quick := scriptedNode(t, core.Promises{Ordered: true}, nil)
+		s, n, quick := orderedNode(t)
 		var mu sync.Mutex
 		var seen []cluster.Event
 		release := make(chan struct{})
@@ -331,7 +317,7 @@ func TestSlowSubscriber(t *testing.T) {
 // TestSubscribersThatFail hurt neither the node nor each other.
 func TestSubscribersThatFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, n, h := scriptedNode(t, core.Promises{Ordered: true}, nil)
+		s, n, h := orderedNode(t)
 		var calls [2]int
 		n.Subscribe(func(cluster.Event) { calls[0]++; panic("no") })
 		n.Subscribe(func(cluster.Event) { calls[1]++; runtime.Goexit() })
