@@ -1,6 +1,9 @@
 package gossip
 
-import "github.com/granary-go/granary/core"
+import (
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
+)
 
 // round addresses the next peers of the ring. A peer that still owes an answer is left out.
 func (m *Machine) round() {
@@ -48,6 +51,10 @@ func (m *Machine) send(p *peer) {
 	told := p.tell[:min(len(p.tell), maxLines)]
 	r.Lines = linesOf(told)
 	p.sent = carried{exchange: m.exchange, lines: lines, told: append([]*entry(nil), told...)}
+	if simbug.On("gossip-commits-unacknowledged") {
+		sent := p.sent
+		p.commit(&sent)
+	}
 	p.at = m.now
 	m.stats.Sent++
 	m.emit(Send{To: p.id, Request: r})
