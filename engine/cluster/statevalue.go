@@ -83,8 +83,8 @@ func decodeState[T any](m core.Message, out *T) error {
 	if m.Type != typeJSON {
 		return fmt.Errorf("it is no JSON: %w", core.ErrInvalid)
 	}
-	if err := json.Unmarshal(m.Data, out); err != nil {
-		return fmt.Errorf("%w: %w", err, core.ErrInvalid)
+	if err := json.Unmarshal(m.Data, out); err != nil { // its text may quote a number of 64 KiB
+		return fmt.Errorf("%.200v: %w", err, core.ErrInvalid)
 	}
 	return nil
 }
