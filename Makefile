@@ -2,7 +2,7 @@
 
 DEV = GOWORK=off go run -C tools ./dev
 
-.PHONY: test lint verify fuzz bench generate wire tidy
+.PHONY: test lint verify fuzz sim zoo bench generate wire tidy
 
 test: ## every check: make test [ONLY=regexp of steps] [LOG=file]
 	@$(DEV) test $(if $(ONLY),-only '$(ONLY)') $(if $(LOG),-log '$(abspath $(LOG))')
@@ -12,6 +12,14 @@ verify: ## documentation, examples, budgets, arrows, dependencies, with the wors
 
 fuzz: ## every fuzz target: make fuzz [FUZZTIME=10s] [TARGET=regexp]
 	@$(DEV) fuzz $(if $(FUZZTIME),-time $(FUZZTIME)) $(if $(TARGET),-target '$(TARGET)')
+
+SIM = GOWORK=off go run -C engine/internal/sim
+
+sim: ## seeded schedules of faults: make sim [SEEDS=500] [FROM=1] [LOOKUP=disthash] [SEED=n [KEEP=1,4]] [MUTANT=name] [JSON=1]
+	@$(SIM) $(if $(MUTANT),-tags simbug) . $(if $(SEEDS),-seeds $(SEEDS)) $(if $(FROM),-from $(FROM)) $(if $(LOOKUP),-lookup $(LOOKUP)) $(if $(SEED),-seed $(SEED)) $(if $(KEEP),-keep $(KEEP)) $(if $(MUTANT),-mutant $(MUTANT)) $(if $(JSON),-json)
+
+zoo: ## every planted mistake is found: make zoo [LOOKUP=disthash] [MUTANT=name] [JSON=1]
+	@$(SIM) -tags simbug . -zoo $(if $(LOOKUP),-lookup $(LOOKUP)) $(if $(MUTANT),-mutant $(MUTANT)) $(if $(JSON),-json)
 
 bench: ## side by side with Proto.Actor: make bench [ROWS=regexp] [ROUNDS=5] [JSON=1]
 	@GOWORK=off go run -C bench . $(if $(ROWS),-rows '$(ROWS)') $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(JSON),-json)

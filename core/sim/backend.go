@@ -21,8 +21,8 @@ type BackendConfig struct {
 	Poll    time.Duration // between two renewals of a Session, each of which reads as well
 }
 
-// Backend keeps the rows of a cluster, as the server of a provider does. What is stored is made by
-// core/viewedit. Rows go when they expire by the Backend's own time.
+// Backend keeps the rows of a cluster, as the server of a provider does. With an order, what is stored is
+// made by core/viewedit. Rows go when they expire by the Backend's own time.
 type Backend struct {
 	cfg  BackendConfig
 	heap *Heap
@@ -137,9 +137,7 @@ func (b *Backend) store(next core.ViewRecord) {
 	if b.view == nil {
 		b.lineages++
 	}
-	v, err := viewedit.Next(b.view, next, viewedit.Stamp{
-		WriteID: fmt.Sprint("w", b.writes), Lineage: fmt.Sprint("l", b.lineages), Now: epoch.Add(b.heap.now),
-	})
+	v, err := b.complete(next)
 	if err != nil {
 		return // the edit was refused, as a real backend refuses it
 	}
@@ -148,6 +146,18 @@ func (b *Backend) store(next core.ViewRecord) {
 	}
 	b.view = v
 	b.tell()
+}
+
+// complete makes an edited record the next one.
+func (b *Backend) complete(next core.ViewRecord) (*core.View, error) {
+	if !b.cfg.Ordered { // rows alone: nobody knows their order, and when somebody departed
+		next.Epoch++
+		next.Departed, next.Changes = nil, nil
+		return core.NewView(next)
+	}
+	return viewedit.Next(b.view, next, viewedit.Stamp{
+		WriteID: fmt.Sprint("w", b.writes), Lineage: fmt.Sprint("l", b.lineages), Now: epoch.Add(b.heap.now),
+	})
 }
 
 // put stores the row of a member and renews it.
@@ -170,7 +180,7 @@ func (b *Backend) put(self core.Member, lineage string) {
 			return
 		}
 		rec, _ = viewedit.Replace(rec, self)
-	case !b.admits(self.ID, lineage):
+	case !b.admits(lineage):
 		return
 	default:
 		var err error
@@ -193,21 +203,8 @@ func (b *Backend) admit(rec core.ViewRecord, self core.Member) (core.ViewRecord,
 
 // admits tells whether a row that is not there may be stored: at first, after data were lost and, where
 // there is no order, always.
-func (b *Backend) admits(id core.MemberID, lineage string) bool {
-	if !b.cfg.Ordered && b.view != nil {
-		b.view = forgotten(b.view, id)
-	}
+func (b *Backend) admits(lineage string) bool {
 	return !b.cfg.Ordered || lineage == "" || b.view == nil || b.view.Lineage() != lineage
-}
-
-// forgotten is v without the departure of id: such a backend remembers none.
-func forgotten(v *core.View, id core.MemberID) *core.View {
-	rec := v.Record()
-	rec.Departed = slices.DeleteFunc(rec.Departed, func(d core.Departure) bool { return d.ID == id })
-	if next, err := core.NewView(rec); err == nil {
-		return next
-	}
-	return v
 }
 
 // tell sends what is stored to everybody.

@@ -152,16 +152,20 @@ func (f *finder) finish(shrink bool) {
 	})
 	for i := range f.out.Violations {
 		if i < reported && shrink {
-			f.out.Violations[i] = f.engine.Shortest(f.out.Violations[i])
+			f.out.Violations[i] = f.engine.Shortest(f.out.Violations[i], 0)
 		}
 	}
 }
 
 // Shortest finds the shortest schedule of a seed that violates the same invariant, and runs it twice.
-func (e Engine) Shortest(v Violation) Violation {
+// It takes at most budget runs besides; 0 means as many as Explore takes.
+func (e Engine) Shortest(v Violation, budget int) Violation {
+	if budget == 0 {
+		budget = shrinkBudget
+	}
 	whole := NewSchedule(v.Seed, e.Plan)
 	fails := func(s Schedule) bool { return e.violates(s, v.Invariant) != "" }
-	s := Shrink(whole, shrinkBudget, fails)
+	s := Shrink(whole, budget, fails)
 	one, two := e.Run(s, false), e.Run(s, false)
 	v.Schedule, v.Keep, v.Replayed = s.String(), s.Keep, one.Trace == two.Trace
 	if d := e.violates(s, v.Invariant); d != "" {

@@ -14,6 +14,7 @@ var allowed = map[string][]string{
 	"engine":               {"google.golang.org/grpc", "google.golang.org/protobuf", "github.com/google/wire"},
 	"lookups/disthash":     {"google.golang.org/protobuf", "github.com/google/wire"},
 	"providers/memberlist": {"github.com/hashicorp/memberlist", "github.com/google/wire"},
+	"engine/internal/sim":  {},
 	"cmd/granary-gen":      {"google.golang.org/protobuf", "github.com/bufbuild/protocompile"},
 }
 

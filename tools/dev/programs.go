@@ -32,6 +32,25 @@ func exampleCluster(ctx context.Context, w *workspace) error {
 	return nil
 }
 
+// simShort runs some schedules of faults, too few to demand that every state was come through.
+func simShort(ctx context.Context, w *workspace) error {
+	cmd := w.command(ctx, "engine/internal/sim", outsideWork, "go", "run", ".", "-seeds", "200", "-json")
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	runErr := cmd.Run()
+	var object struct {
+		OK             bool
+		Heap, Replayed int
+	}
+	if err := json.Unmarshal([]byte(stdout.String()), &object); err != nil {
+		return fmt.Errorf("no JSON object: %w (exit: %v)\n%s\n%s", err, runErr, stdout.String(), stderr.String())
+	}
+	if !object.OK || object.Heap != 200 || object.Replayed == 0 || runErr != nil {
+		return fmt.Errorf("exit: %v\n%s", runErr, stderr.String())
+	}
+	return nil
+}
+
 // benchShort runs a few rows of the benchmark once: it shows that both programs build and do their
 // work to the end. Ratios are judged by make bench alone, on a quiet machine.
 func benchShort(ctx context.Context, w *workspace) error {

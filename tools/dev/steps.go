@@ -29,6 +29,7 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		check("vet", "go vet work", w.runs(".", nil, "go", "vet", "work")),
 		testStep(w, logFile),
 		taggedStep(w, logFile),
+		someTests(w, "tests-simbug", logFile, []string{"-tags=simbug"}, "./core/simbug", "./engine/internal/sim"),
 	}
 	if canRace(w) {
 		steps = append(steps, allocationStep(w, logFile), fullSizeStep(w, logFile))
@@ -49,6 +50,7 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		check("differences", "make test ONLY='tests|differences'", func(context.Context) error { return checkDifferences(w, w.ran) }),
 		check("docs", "make test ONLY=docs", func(ctx context.Context) error { return checkDocs(ctx, w) }),
 		check("fuzz-short", "make fuzz FUZZTIME=1s", func(ctx context.Context) error { return fuzzError(ctx, w) }),
+		check("sim-short", "make sim SEEDS=200", func(ctx context.Context) error { return simShort(ctx, w) }),
 		check("bench-short", "make bench ROWS='^(tell1|ask64|rask64|grainremote64)$' ROUNDS=1", func(ctx context.Context) error { return benchShort(ctx, w) }),
 		check("example-cluster", "go run ./examples/cluster -for 20s -json", func(ctx context.Context) error { return exampleCluster(ctx, w) }),
 	)

@@ -1,0 +1,158 @@
+// Command sim runs seeded schedules of faults against the very packages that ship: membership, gossip,
+// the failure detector, ownership, the cache of places, the retry rule and the machine that dials. See
+// the Makefile's targets sim and zoo.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/granary-go/granary/core/sim"
+	"github.com/granary-go/granary/core/simbug"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// options are what the command line says.
+type options struct {
+	from, seed uint64
+	seeds      int
+	workers    int
+	keep       string
+	lookup     string
+	mutant     string
+	json       bool
+	zoo        bool
+}
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("sim", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.IntVar(&o.seeds, "seeds", 500, "how many schedules")
+	flags.Uint64Var(&o.from, "from", 1, "the first seed")
+	flags.Uint64Var(&o.seed, "seed", 0, "this one seed alone, with its trace")
+	flags.StringVar(&o.keep, "keep", "", "with -seed: only these of its faults, as 1,4, or none")
+	flags.StringVar(&o.lookup, "lookup", "disthash", "the lookup: disthash")
+	flags.StringVar(&o.mutant, "mutant", "", "run with this mistake, in a build with the tag simbug")
+	flags.IntVar(&o.workers, "workers", 0, "goroutines; 0: one a processor")
+	flags.BoolVar(&o.json, "json", false, "one JSON object on standard output")
+	flags.BoolVar(&o.zoo, "zoo", false, "find every mutant, or the one of -mutant")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	return o, o.check(flags.NArg())
+}
+
+func (o options) check(rest int) error {
+	switch {
+	case rest > 0:
+		return fmt.Errorf("sim takes flags only")
+	case o.seeds < 1:
+		return fmt.Errorf("-seeds is %d, want 1 or more", o.seeds)
+	case o.lookup != "disthash":
+		return fmt.Errorf("-lookup is %q, there is disthash only", o.lookup)
+	case (o.zoo || o.mutant != "") && !simbug.Built:
+		return fmt.Errorf("mutants are in builds with the tag simbug only: use make zoo, or make sim MUTANT=name")
+	}
+	return nil
+}
+
+// command is main with everything handed in. It returns the exit code.
+func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args, stderr)
+	if err != nil {
+		fmt.Fprintln(stderr, "sim:", err)
+		return 2
+	}
+	if o.zoo {
+		return zoo(ctx, o, stdout, stderr)
+	}
+	if !knownMutant(o.mutant) {
+		fmt.Fprintf(stderr, "sim: there is no mutant %q\n", o.mutant)
+		return 2
+	}
+	simbug.Set(o.mutant)
+	e := engine(nil)
+	if o.seed > 0 {
+		return one(e, o, stdout, stderr)
+	}
+	begin := time.Now()
+	f := sim.Explore(ctx, e, sim.Exploration{From: o.from, Seeds: o.seeds, Workers: o.workers})
+	r := newReport(o, f, time.Since(begin), ctx.Err() != nil)
+	r.tell(o, stdout, stderr)
+	if !r.OK {
+		return 1
+	}
+	return 0
+}
+
+// one runs a single seed and prints its trace.
+func one(e sim.Engine, o options, stdout, stderr io.Writer) int {
+	s := sim.NewSchedule(o.seed, e.Plan)
+	if o.keep != "" {
+		places, err := parsePlaces(o.keep)
+		if err != nil {
+			fmt.Fprintln(stderr, "sim:", err)
+			return 2
+		}
+		s = s.Only(places)
+	}
+	begin := time.Now()
+	out, again := e.Run(s, true), e.Run(s, false)
+	text := stdout
+	if o.json {
+		text = stderr
+	}
+	fmt.Fprintf(text, "seed %d, %d machines: %v\n%s\n", o.seed, s.Nodes, s, strings.Join(out.Lines, "\n"))
+	f := sim.Findings{Runs: 1, Replayed: 1, Faults: out.Faults, Edges: out.Edges, Checks: out.Checks}
+	if out.Trace != again.Trace {
+		f.ReplayMismatches, f.Mismatched = 1, []uint64{o.seed}
+	}
+	for _, v := range out.Violations {
+		v.Seed, v.Engine, v.Schedule, v.Keep = o.seed, e.Name, s.String(), s.Keep
+		f.Violations = append(f.Violations, v)
+	}
+	r := newReport(o, f, time.Since(begin), false)
+	r.tell(o, stdout, stderr)
+	if !r.OK {
+		return 1
+	}
+	return 0
+}
+
+func parsePlaces(text string) (places []int, err error) {
+	if text == "none" {
+		return nil, nil
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			return nil, fmt.Errorf("-keep: %q is no number", part)
+		}
+		places = append(places, n)
+	}
+	return places, nil
+}
+
+func printJSON(w io.Writer, v any) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		data = fmt.Appendf(nil, "{%q:%q}", "error", err)
+	}
+	fmt.Fprintf(w, "%s\n", data)
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/granary-go/granary/core/sim"
+)
+
+// An edge that was reached fewer than rare times in enough runs is one that the simulation is blind for.
+const (
+	rare   = 100
+	enough = 500
+)
+
+// report is what is printed; programs read it.
+type report struct {
+	Schema           int             `json:"schema"`
+	OK               bool            `json:"ok"`
+	Interrupted      bool            `json:"interrupted"`
+	Lookup           string          `json:"lookup"`
+	Heap             int             `json:"heap"`
+	Nodes            int             `json:"nodes"`
+	From             uint64          `json:"from"`
+	Replayed         int             `json:"replayed"`
+	ReplayMismatches int             `json:"replayMismatches"`
+	Mismatched       []uint64        `json:"mismatched"`
+	Faults           sim.Tally       `json:"faults"`
+	Edges            sim.Tally       `json:"edges"`
+	EdgesTooRare     []string        `json:"edgesTooRare"`
+	EdgesUnknown     []string        `json:"edgesUnknown"` // reached, and not on the list
+	Checks           sim.Tally       `json:"checks"`
+	ChecksNever      []string        `json:"checksNever"`
+	Violations       []sim.Violation `json:"violations"`
+	Seconds          float64         `json:"seconds"`
+}
+
+func newReport(o options, f sim.Findings, took time.Duration, interrupted bool) report {
+	r := report{
+		Schema: 1, Interrupted: interrupted, Lookup: o.lookup, Heap: f.Runs, From: o.from, Replayed: f.Replayed,
+		ReplayMismatches: f.ReplayMismatches, Mismatched: append([]uint64{}, f.Mismatched...),
+		Faults: f.Faults, Edges: f.Edges, Checks: f.Checks, EdgesTooRare: []string{}, EdgesUnknown: []string{}, ChecksNever: []string{},
+		Violations: append([]sim.Violation{}, f.Violations...), Seconds: took.Seconds(),
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Edges)) {
+		if !slices.Contains(edges, name) {
+			r.EdgesUnknown = append(r.EdgesUnknown, name)
+		}
+	}
+	if f.Runs >= enough {
+		r.EdgesTooRare = slices.DeleteFunc(f.Edges.Rare(rare), func(name string) bool { return !slices.Contains(edges, name) })
+	}
+	if f.Runs >= rare {
+		r.ChecksNever = f.Checks.Rare(1)
+	}
+	r.OK = len(r.Violations) == 0 && r.ReplayMismatches == 0 && len(r.EdgesTooRare) == 0 && len(r.ChecksNever) == 0
+	return r
+}
+
+// tell prints the report, for people or for programs.
+func (r report) tell(o options, stdout, stderr io.Writer) {
+	text := stdout
+	if o.json {
+		text = stderr
+		printJSON(stdout, r)
+	}
+	for _, v := range r.Violations {
+		r.tellViolation(o, text, v)
+	}
+	for _, seed := range r.Mismatched {
+		fmt.Fprintf(text, "seed %d gave two different traces: an unseeded source of chance\n", seed)
+	}
+	for _, name := range r.EdgesTooRare {
+		fmt.Fprintf(text, "edge %q was reached %d times, want %d or more\n", name, r.Edges[name], rare)
+	}
+	for _, name := range r.ChecksNever {
+		fmt.Fprintf(text, "invariant %s was never evaluated\n", name)
+	}
+	fmt.Fprintf(text, "sim: %d schedules on the heap, %d on whole nodes, %d run twice, %d violations, %.1fs\n",
+		r.Heap, r.Nodes, r.Replayed, len(r.Violations), r.Seconds)
+}
+
+func (r report) tellViolation(o options, w io.Writer, v sim.Violation) {
+	repeat := fmt.Sprintf("make sim SEED=%d", v.Seed)
+	if v.Keep != nil {
+		repeat += " KEEP=" + sim.Places(v.Keep)
+	}
+	if o.mutant != "" {
+		repeat += " MUTANT=" + o.mutant
+	}
+	fmt.Fprintf(w, "VIOLATION %s, seed %d, engine %s: %s\n  schedule: %s\n  repeat: %s\n", v.Invariant, v.Seed, v.Engine, v.Detail, v.Schedule, repeat)
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/granary-go/granary/core/leaktest"
+	"github.com/granary-go/granary/core/sim"
+	"github.com/granary-go/granary/core/simbug"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+// The code as it is keeps its promises, and a seed gives the same trace whenever it is run.
+func TestNothingIsViolated(t *testing.T) {
+	e := engine(nil)
+	e.Replay = 4
+	f := sim.Explore(t.Context(), e, sim.Exploration{From: 1, Seeds: 24})
+	if len(f.Violations) > 0 || f.ReplayMismatches > 0 || f.Replayed != 6 {
+		t.Errorf("%d replayed, mismatches %v, violations %+v", f.Replayed, f.Mismatched, f.Violations)
+	}
+	for _, name := range []string{"S0", "S1", "S2", "S3", "S6", "S7", "S8", "S10", "L1", "L3", "L4", "L7", "R5"} {
+		if f.Checks[name] == 0 {
+			t.Errorf("%s was never evaluated", name)
+		}
+	}
+}
+
+func has(o sim.Outcome, invariant string) bool {
+	return slices.ContainsFunc(o.Violations, func(v sim.Violation) bool { return v.Invariant == invariant })
+}
+
+// A panic of the code under test is a finding, not the end of the program.
+func TestPanicIsAViolation(t *testing.T) {
+	e := engine(func(n *node) { n.proc.After(time.Second, func() { panic("boom") }) })
+	if o := e.Run(sim.NewSchedule(1, e.Plan), false); !has(o, "panic") {
+		t.Errorf("%+v", o.Violations)
+	}
+}
+
+func TestCommand(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string // in either output
+	}{
+		{[]string{"-seeds", "3", "-json"}, 0, `"heap":3`},
+		{[]string{"-seeds", "2", "-from", "7"}, 0, "2 schedules on the heap"},
+		{[]string{"-seed", "5"}, 0, "boots"},
+		{[]string{"-seed", "5", "-keep", "none", "-json"}, 0, "no faults"},
+		{[]string{"-seed", "5", "-keep", "0,1"}, 0, "seed 5"},
+		{[]string{"-seed", "5", "-keep", "x"}, 2, "no number"},
+		{[]string{"-lookup", "partition"}, 2, "disthash only"},
+		{[]string{"-seeds", "0"}, 2, "want 1 or more"},
+		{[]string{"more"}, 2, "flags only"},
+		{[]string{"-what"}, 2, "not defined"},
+	} {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := command(t.Context(), tt.args, &stdout, &stderr)
+			if text := stdout.String() + stderr.String(); code != tt.code || !strings.Contains(text, tt.want) {
+				t.Errorf("exit %d, want %d with %q in\n%.2000s", code, tt.code, tt.want, text)
+			}
+			if slices.Contains(tt.args, "-json") {
+				var r report
+				if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || r.Schema != 1 || strings.Count(stdout.String(), "\n") != 1 {
+					t.Errorf("%v: %.300s", err, stdout.String())
+				}
+			}
+		})
+	}
+}
+
+func TestReportFails(t *testing.T) {
+	good := sim.Findings{Runs: 600, Checks: sim.Tally{"S0": 1}, Edges: sim.Tally{edges[0]: 100}}
+	for name, change := range map[string]func(*sim.Findings){
+		"":                     func(*sim.Findings) {},
+		"VIOLATION S0":         func(f *sim.Findings) { f.Violations = []sim.Violation{{Invariant: "S0", Keep: []int{}}} },
+		"two different traces": func(f *sim.Findings) { f.ReplayMismatches, f.Mismatched = 1, []uint64{3} },
+		"was never evaluated":  func(f *sim.Findings) { f.Checks = sim.Tally{"S0": 0} },
+		"reached 99 times":     func(f *sim.Findings) { f.Edges = sim.Tally{edges[0]: 99} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := good
+			change(&f)
+			var out bytes.Buffer
+			r := newReport(options{lookup: "disthash"}, f, time.Second, false)
+			r.tell(options{}, &out, &out)
+			if r.OK != (name == "") || !strings.Contains(out.String(), name) {
+				t.Errorf("ok %v: %s", r.OK, out.String())
+			}
+		})
+	}
+}
+
+func TestZooNeedsItsBuild(t *testing.T) {
+	if simbug.Built {
+		var stdout, stderr bytes.Buffer
+		if code := command(t.Context(), []string{"-zoo", "-mutant", "retry-after-unknown", "-json"}, &stdout, &stderr); code != 0 {
+			t.Errorf("exit %d: %s%s", code, stdout.String(), stderr.String())
+		}
+		return
+	}
+	for _, args := range [][]string{{"-zoo"}, {"-mutant", "retry-after-unknown"}} {
+		var stdout, stderr bytes.Buffer
+		if code := command(t.Context(), args, &stdout, &stderr); code != 2 || !strings.Contains(stderr.String(), "simbug") {
+			t.Errorf("%v: exit %d: %s", args, code, stderr.String())
+		}
+	}
+}
