@@ -15,8 +15,8 @@ fuzz: ## every fuzz target: make fuzz [FUZZTIME=10s] [TARGET=regexp]
 
 SIM = GOWORK=off go run -C engine/internal/sim
 
-sim: ## seeded schedules of faults: make sim [SEEDS=500] [FROM=1] [LOOKUP=disthash] [SEED=n [KEEP=1,4]] [MUTANT=name] [JSON=1]
-	@$(SIM) $(if $(MUTANT),-tags simbug) . $(if $(SEEDS),-seeds $(SEEDS)) $(if $(FROM),-from $(FROM)) $(if $(LOOKUP),-lookup $(LOOKUP)) $(if $(SEED),-seed $(SEED)) $(if $(KEEP),-keep $(KEEP)) $(if $(MUTANT),-mutant $(MUTANT)) $(if $(JSON),-json)
+sim: ## seeded schedules of faults: make sim [SEEDS=500] [FROM=1] [LOOKUP=disthash] [SEED=n [ENGINE=nodes] [KEEP=1,4]] [MUTANT=name] [JSON=1]
+	@$(SIM) $(if $(MUTANT),-tags simbug) . $(if $(SEEDS),-seeds $(SEEDS)) $(if $(FROM),-from $(FROM)) $(if $(LOOKUP),-lookup $(LOOKUP)) $(if $(SEED),-seed $(SEED)) $(if $(KEEP),-keep $(KEEP)) $(if $(ENGINE),-engine $(ENGINE)) $(if $(MUTANT),-mutant $(MUTANT)) $(if $(JSON),-json)
 
 zoo: ## every planted mistake is found: make zoo [LOOKUP=disthash] [MUTANT=name] [JSON=1]
 	@$(SIM) -tags simbug . -zoo $(if $(LOOKUP),-lookup $(LOOKUP)) $(if $(MUTANT),-mutant $(MUTANT)) $(if $(JSON),-json)

@@ -62,6 +62,23 @@ type Findings struct {
 	Mismatched       []uint64    // seeds whose two runs differed
 }
 
+// Add adds what another engine found.
+func (f *Findings) Add(o Findings) {
+	f.Runs += o.Runs
+	f.Replayed += o.Replayed
+	f.ReplayMismatches += o.ReplayMismatches
+	f.Faults, f.Edges, f.Checks = sum(f.Faults, o.Faults), sum(f.Edges, o.Edges), sum(f.Checks, o.Checks)
+	f.Violations = slices.Concat(f.Violations, o.Violations)
+	f.Mismatched = slices.Concat(f.Mismatched, o.Mismatched)
+}
+
+func sum(a, b Tally) Tally {
+	out := Tally{}
+	out.Add(a)
+	out.Add(b)
+	return out
+}
+
 // shrinkBudget is how many runs may be spent on one failing seed, reported how many are shrunk.
 const (
 	shrinkBudget = 80

@@ -127,6 +127,18 @@ func TestExplore(t *testing.T) {
 	}
 }
 
+func TestFindingsAdd(t *testing.T) {
+	a := sim.Findings{Runs: 1, Replayed: 1, Checks: sim.Tally{"x": 1}, Mismatched: []uint64{1}}
+	b := sim.Findings{Runs: 2, ReplayMismatches: 3, Checks: sim.Tally{"x": 1, "y": 2}, Violations: []sim.Violation{{Seed: 7}}}
+	a.Add(b)
+	if a.Runs != 3 || a.Replayed != 1 || a.ReplayMismatches != 3 || a.Checks["x"] != 2 || a.Checks["y"] != 2 || len(a.Violations) != 1 || len(a.Mismatched) != 1 {
+		t.Errorf("%+v", a)
+	}
+	if b.Checks["x"] != 1 {
+		t.Error("what was added has changed")
+	}
+}
+
 func TestExploreEndsAtTheFirst(t *testing.T) {
 	var noise atomic.Uint64
 	f := sim.Explore(t.Context(), toy(&noise), sim.Exploration{Seeds: 5000, Workers: 1, First: true, Raw: true})

@@ -20,7 +20,9 @@ func (w *world) Begin(f sim.Fault) (end func(), happened bool) {
 	switch f.Kind {
 	case sim.Kill:
 		n.kill()
-		w.bootLater(m, time.Duration(f.X)*3*time.Millisecond)
+		if f.X%3 > 0 {
+			w.bootLater(m, time.Duration(f.X)*3*time.Millisecond)
+		}
 	case sim.Pause:
 		w.event(string(n.id), "paused", "")
 		n.proc.Pause()

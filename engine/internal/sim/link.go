@@ -62,10 +62,13 @@ type ask struct {
 
 // reachable installs whom there are links to.
 func (n *node) reachable(t core.Topology) {
-	for _, l := range n.linksInOrder() {
-		if _, stays := t.View.Member(l.peer.ID); !stays {
-			n.unlink(l.peer.ID)
-		}
+	left := map[core.MemberID]bool{} // in order: their last answers may be on their way
+	for _, m := range t.Left {
+		was, _ := n.view.Member(m.ID)
+		left[m.ID] = was.Status == core.Leaving
+	}
+	for _, id := range sortedKeys(n.links) {
+		n.part(id, t.View, left[id])
 	}
 	for m := range t.View.All() {
 		if n.links[m.ID] == nil && m.ID != n.id && !n.blocked[m.ID] {
@@ -79,9 +82,25 @@ func (n *node) reachable(t core.Topology) {
 		}
 	}
 	for _, id := range sortedKeys(n.incoming) {
-		if _, stays := t.View.Member(id); !stays {
-			n.incoming[id].endAcceptor()
-		}
+		n.part(id, t.View, left[id])
+	}
+}
+
+// linger is how long the connections with a member that left in order are kept.
+const linger = time.Second
+
+// part ends the connections with id if it is not in v; those with a leaver somewhat later.
+func (n *node) part(id core.MemberID, v *core.View, left bool) {
+	if _, stays := v.Member(id); stays {
+		return
+	}
+	if left {
+		n.proc.After(linger, func() { n.part(id, n.view, false) })
+		return
+	}
+	n.unlink(id)
+	if c := n.incoming[id]; c != nil {
+		c.endAcceptor()
 	}
 }
 

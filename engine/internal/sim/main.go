@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,7 +23,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code := command(ctx, os.Args[1:], os.Stdout, os.Stderr, nil)
 	stop()
 	os.Exit(code)
 }
@@ -33,6 +34,7 @@ type options struct {
 	seeds      int
 	workers    int
 	keep       string
+	engine     string
 	lookup     string
 	mutant     string
 	json       bool
@@ -47,6 +49,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.Uint64Var(&o.from, "from", 1, "the first seed")
 	flags.Uint64Var(&o.seed, "seed", 0, "this one seed alone, with its trace")
 	flags.StringVar(&o.keep, "keep", "", "with -seed: only these of its faults, as 1,4, or none")
+	flags.StringVar(&o.engine, "engine", "", "heap or nodes alone; default: heap, and one schedule in forty on whole nodes")
 	flags.StringVar(&o.lookup, "lookup", "disthash", "the lookup: disthash")
 	flags.StringVar(&o.mutant, "mutant", "", "run with this mistake, in a build with the tag simbug")
 	flags.IntVar(&o.workers, "workers", 0, "goroutines; 0: one a processor")
@@ -66,14 +69,17 @@ func (o options) check(rest int) error {
 		return fmt.Errorf("-seeds is %d, want 1 or more", o.seeds)
 	case o.lookup != "disthash":
 		return fmt.Errorf("-lookup is %q, there is disthash only", o.lookup)
+	case !slices.Contains([]string{"", "heap", "nodes"}, o.engine):
+		return fmt.Errorf("-engine is %q, want heap or nodes", o.engine)
 	case (o.zoo || o.mutant != "") && !simbug.Built:
 		return fmt.Errorf("mutants are in builds with the tag simbug only: use make zoo, or make sim MUTANT=name")
 	}
 	return nil
 }
 
-// command is main with everything handed in. It returns the exit code.
-func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+// command is main with everything handed in. Whole runs whole nodes; nil: there is the heap only. It
+// returns the exit code.
+func command(ctx context.Context, args []string, stdout, stderr io.Writer, whole *sim.Engine) int {
 	o, err := parse(args, stderr)
 	if err != nil {
 		fmt.Fprintln(stderr, "sim:", err)
@@ -87,18 +93,37 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	simbug.Set(o.mutant)
-	e := engine(nil)
+	heap := engine(nil)
 	if o.seed > 0 {
-		return one(e, o, stdout, stderr)
+		if o.engine == "nodes" && whole != nil {
+			heap = *whole
+		}
+		return one(heap, o, stdout, stderr)
 	}
-	begin := time.Now()
-	f := sim.Explore(ctx, e, sim.Exploration{From: o.from, Seeds: o.seeds, Workers: o.workers})
-	r := newReport(o, f, time.Since(begin), ctx.Err() != nil)
+	r := explore(ctx, heap, whole, o)
 	r.tell(o, stdout, stderr)
 	if !r.OK {
 		return 1
 	}
 	return 0
+}
+
+// wholeShare is how many schedules on the heap come to one on whole nodes, which takes as much longer.
+const wholeShare = 40
+
+// explore runs the schedules of all engines that are wanted.
+func explore(ctx context.Context, heap sim.Engine, whole *sim.Engine, o options) report {
+	begin := time.Now()
+	x := sim.Exploration{From: o.from, Seeds: o.seeds, Workers: o.workers}
+	var onHeap, onNodes sim.Findings
+	if o.engine != "nodes" {
+		onHeap = sim.Explore(ctx, heap, x)
+		x.Seeds = max(1, o.seeds/wholeShare)
+	}
+	if whole != nil && o.engine != "heap" {
+		onNodes = sim.Explore(ctx, *whole, x)
+	}
+	return newReport(o, onHeap, onNodes, time.Since(begin), ctx.Err() != nil)
 }
 
 // one runs a single seed and prints its trace.
@@ -127,7 +152,7 @@ func one(e sim.Engine, o options, stdout, stderr io.Writer) int {
 		v.Seed, v.Engine, v.Schedule, v.Keep = o.seed, e.Name, s.String(), s.Keep
 		f.Violations = append(f.Violations, v)
 	}
-	r := newReport(o, f, time.Since(begin), false)
+	r := newReport(o, f, sim.Findings{}, time.Since(begin), false)
 	r.tell(o, stdout, stderr)
 	if !r.OK {
 		return 1

@@ -38,22 +38,24 @@ type report struct {
 	Seconds          float64         `json:"seconds"`
 }
 
-func newReport(o options, f sim.Findings, took time.Duration, interrupted bool) report {
+func newReport(o options, f, whole sim.Findings, took time.Duration, interrupted bool) report {
+	heap := f.Runs
+	f.Add(whole)
 	r := report{
-		Schema: 1, Interrupted: interrupted, Lookup: o.lookup, Heap: f.Runs, From: o.from, Replayed: f.Replayed,
+		Schema: 1, Interrupted: interrupted, Lookup: o.lookup, Heap: heap, Nodes: whole.Runs, From: o.from, Replayed: f.Replayed,
 		ReplayMismatches: f.ReplayMismatches, Mismatched: append([]uint64{}, f.Mismatched...),
 		Faults: f.Faults, Edges: f.Edges, Checks: f.Checks, EdgesTooRare: []string{}, EdgesUnknown: []string{}, ChecksNever: []string{},
 		Violations: append([]sim.Violation{}, f.Violations...), Seconds: took.Seconds(),
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Edges)) {
-		if !slices.Contains(edges, name) {
+		if _, of := whole.Edges[name]; !of && !slices.Contains(edges, name) {
 			r.EdgesUnknown = append(r.EdgesUnknown, name)
 		}
 	}
-	if f.Runs >= enough {
+	if heap >= enough {
 		r.EdgesTooRare = slices.DeleteFunc(f.Edges.Rare(rare), func(name string) bool { return !slices.Contains(edges, name) })
 	}
-	if f.Runs >= rare {
+	if heap >= rare {
 		r.ChecksNever = f.Checks.Rare(1)
 	}
 	r.OK = len(r.Violations) == 0 && r.ReplayMismatches == 0 && len(r.EdgesTooRare) == 0 && len(r.ChecksNever) == 0
@@ -85,6 +87,9 @@ func (r report) tell(o options, stdout, stderr io.Writer) {
 
 func (r report) tellViolation(o options, w io.Writer, v sim.Violation) {
 	repeat := fmt.Sprintf("make sim SEED=%d", v.Seed)
+	if v.Engine != "heap" {
+		repeat += " ENGINE=" + v.Engine
+	}
 	if v.Keep != nil {
 		repeat += " KEEP=" + sim.Places(v.Keep)
 	}

@@ -56,12 +56,13 @@ func TestCommand(t *testing.T) {
 		{[]string{"-seed", "5", "-keep", "x"}, 2, "no number"},
 		{[]string{"-lookup", "partition"}, 2, "disthash only"},
 		{[]string{"-seeds", "0"}, 2, "want 1 or more"},
+		{[]string{"-engine", "x"}, 2, "heap or nodes"},
 		{[]string{"more"}, 2, "flags only"},
 		{[]string{"-what"}, 2, "not defined"},
 	} {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			code := command(t.Context(), tt.args, &stdout, &stderr)
+			code := command(t.Context(), tt.args, &stdout, &stderr, nil)
 			if text := stdout.String() + stderr.String(); code != tt.code || !strings.Contains(text, tt.want) {
 				t.Errorf("exit %d, want %d with %q in\n%.2000s", code, tt.code, tt.want, text)
 			}
@@ -88,7 +89,7 @@ func TestReportFails(t *testing.T) {
 			f := good
 			change(&f)
 			var out bytes.Buffer
-			r := newReport(options{lookup: "disthash"}, f, time.Second, false)
+			r := newReport(options{lookup: "disthash"}, f, sim.Findings{}, time.Second, false)
 			r.tell(options{}, &out, &out)
 			if r.OK != (name == "") || !strings.Contains(out.String(), name) {
 				t.Errorf("ok %v: %s", r.OK, out.String())
@@ -100,14 +101,14 @@ func TestReportFails(t *testing.T) {
 func TestZooNeedsItsBuild(t *testing.T) {
 	if simbug.Built {
 		var stdout, stderr bytes.Buffer
-		if code := command(t.Context(), []string{"-zoo", "-mutant", "retry-after-unknown", "-json"}, &stdout, &stderr); code != 0 {
+		if code := command(t.Context(), []string{"-zoo", "-mutant", "retry-after-unknown", "-json"}, &stdout, &stderr, nil); code != 0 {
 			t.Errorf("exit %d: %s%s", code, stdout.String(), stderr.String())
 		}
 		return
 	}
 	for _, args := range [][]string{{"-zoo"}, {"-mutant", "retry-after-unknown"}} {
 		var stdout, stderr bytes.Buffer
-		if code := command(t.Context(), args, &stdout, &stderr); code != 2 || !strings.Contains(stderr.String(), "simbug") {
+		if code := command(t.Context(), args, &stdout, &stderr, nil); code != 2 || !strings.Contains(stderr.String(), "simbug") {
 			t.Errorf("%v: exit %d: %s", args, code, stderr.String())
 		}
 	}
