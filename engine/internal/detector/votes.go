@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
-	"github.com/granary-go/granary/core/simbug"
 )
 
 // count takes in which votes the view lists, and since when. A vote ends when the view lists it no more.
@@ -36,7 +35,7 @@ func (d *Detector) votes(now time.Time, out []Effect) []Effect {
 	for _, p := range d.order {
 		want := d.votesAgainst(now, p)
 		out = d.vote(now, p.id, want, out)
-		if want && budget > 0 && (1+d.others(now, p.id) >= d.needed() || simbug.On("suspicion-removes")) {
+		if want && budget > 0 && 1+d.others(now, p.id) >= d.needed() {
 			budget--
 			out = d.ask(Evict, p.id, out)
 		}

@@ -2,7 +2,6 @@ package membership
 
 import (
 	"github.com/granary-go/granary/core"
-	"github.com/granary-go/granary/core/simbug"
 )
 
 // Config is what a List judges by.
@@ -103,7 +102,7 @@ func (l *List) ordered(report *core.View) Effect {
 	if l.view != nil {
 		order = report.Compare(l.view)
 	}
-	if order == core.Older && !simbug.On("older-view-installed") || order == core.Same {
+	if order == core.Older || order == core.Same {
 		return Effect{}
 	}
 	if reason := l.lost(report, order); reason != "" {

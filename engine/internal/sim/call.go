@@ -145,6 +145,7 @@ func (r *request) answered(a answer) {
 	r.under = false
 	if a.err == nil {
 		r.n.cache.Put(r.to, pidcache.Entry{Placement: a.place})
+		r.n.w.checkPlace(r.n, r.to)
 		r.finish(a)
 		return
 	}

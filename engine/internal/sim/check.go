@@ -158,15 +158,20 @@ func (w *world) checkDeadMet(r *request) {
 // checkCache is L2 at a view: nothing is remembered at members that are not in it.
 func (w *world) checkCache(n *node) {
 	for _, id := range w.ids {
-		e, ok := n.cache.Get(id)
-		if !ok {
-			continue
-		}
-		_, listed := n.view.Member(e.PID.Member)
-		w.check("L2", listed, func() string {
-			return fmt.Sprintf("%s remembers %s at %s, which is not in its view", n.id, id.Key, e.PID.Member)
-		})
+		w.checkPlace(n, id)
 	}
+}
+
+// checkPlace is the same for one identity.
+func (w *world) checkPlace(n *node, id core.Identity) {
+	e, ok := n.cache.Get(id)
+	if !ok {
+		return
+	}
+	_, listed := n.view.Member(e.PID.Member)
+	w.check("L2", listed, func() string {
+		return fmt.Sprintf("%s remembers %s at %s, which is not in its view", n.id, id.Key, e.PID.Member)
+	})
 }
 
 // checkArrival is S8: in order and without gaps within an epoch, and nothing of an older one after.
