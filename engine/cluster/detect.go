@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,24 +27,48 @@ const swapTimeout = 5 * time.Second
 
 // suspicion is what the detector has found out, as other goroutines read it.
 type suspicion struct {
-	suspects atomic.Pointer[map[core.MemberID]bool]
+	mu       sync.RWMutex
+	suspects map[core.MemberID]bool
 	sick     atomic.Bool
 	swapping atomic.Bool // a write to the provider's view is under way
 }
 
 // suspected reports whether id is suspected to be dead. It does not block.
 func (n *Node) suspected(id core.MemberID) bool {
-	suspects := n.suspicion.suspects.Load()
-	return suspects != nil && (*suspects)[id]
+	n.suspicion.mu.RLock()
+	defer n.suspicion.mu.RUnlock()
+	return n.suspicion.suspects[id]
+}
+
+// set notes whether id is a suspect.
+func (s *suspicion) set(id core.MemberID, suspect bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !suspect:
+		delete(s.suspects, id)
+	case s.suspects == nil:
+		s.suspects = map[core.MemberID]bool{id: true}
+	default:
+		s.suspects[id] = true
+	}
+}
+
+// keep forgets the suspects that v does not list.
+func (s *suspicion) keep(v *core.View) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.suspects, func(id core.MemberID, _ bool) bool {
+		_, listed := v.Member(id)
+		return !listed
+	})
 }
 
 // list lists the suspects in ascending order.
 func (s *suspicion) list() []core.MemberID {
-	suspects := s.suspects.Load()
-	if suspects == nil || len(*suspects) == 0 {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(*suspects))
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.suspects))
 }
 
 // detectorConfig is what the detector judges by.
@@ -123,11 +148,7 @@ func (o *owner) detect(in detector.Input) {
 
 // doubt makes or clears a suspect: nothing new is placed there, and where its grains are is asked anew.
 func (o *owner) doubt(e detector.Effect) {
-	suspects := map[core.MemberID]bool{}
-	for _, id := range o.detector.Suspects() {
-		suspects[id] = true
-	}
-	o.n.suspicion.suspects.Store(&suspects)
+	o.n.suspicion.set(e.ID, e.Type == detector.Suspect)
 	if e.Type == detector.Suspect {
 		o.n.log.Warn("cluster: a member is suspected to be dead", "peer", e.ID)
 		o.n.cache.Forget(e.ID)

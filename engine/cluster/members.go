@@ -162,6 +162,7 @@ func (o *owner) step(in membership.Input) {
 		if o.begun.IsZero() {
 			o.begun = now
 		}
+		n.suspicion.keep(e.Topology.View)
 		o.detect(detector.Installed{View: e.Topology.View})
 	}
 	for _, id := range e.Accused {

@@ -11,11 +11,13 @@ import (
 // install makes the members of in those that count: others are forgotten, new ones begin empty.
 func (m *Machine) install(in Installed) {
 	m.view = slices.Compact(slices.Sorted(slices.Values(in.IDs)))
-	for _, e := range slices.Clone(m.order) {
+	var gone []*entry
+	for _, e := range m.order {
 		if !m.counts(e.id) && !simbug.On("gossip-keeps-departed") {
-			m.remove(e)
+			gone = append(gone, e)
 		}
 	}
+	m.remove(gone)
 	joined := m.join()
 	if m.viewed {
 		m.tell(joined)
@@ -53,10 +55,13 @@ func (m *Machine) join() (joined []*entry) {
 		joined = append(joined, m.admit(id))
 		m.peers[id] = newPeer(id)
 	}
+	if len(joined) > 0 {
+		slices.SortFunc(m.order, func(a, b *entry) int { return strings.Compare(string(a.id), string(b.id)) })
+	}
 	return joined
 }
 
-// admit makes an empty entry.
+// admit makes an empty entry; who calls it puts the order in order.
 func (m *Machine) admit(id core.MemberID) *entry {
 	e := &entry{id: id, slot: m.slots}
 	if n := len(m.free); n > 0 {
@@ -66,36 +71,49 @@ func (m *Machine) admit(id core.MemberID) *entry {
 	}
 	m.entries[id] = e
 	m.order = append(m.order, e)
-	slices.SortFunc(m.order, func(a, b *entry) int { return strings.Compare(string(a.id), string(b.id)) })
 	return e
 }
 
 // tell notes that all peers are to be told how little is held of these owners: what they sent before
-// was not taken, or is gone, though they may take it for acknowledged.
+// was not taken, or is gone, though they may take it for acknowledged. Peers share the list as long as
+// they can: in a large view all of them have to be told of all.
 func (m *Machine) tell(joined []*entry) {
 	for _, p := range m.peers {
-		p.tell = append(p.tell, joined...)
+		if len(p.tell) == 0 {
+			p.tell = joined[:len(joined):len(joined)]
+		} else {
+			p.tell = append(p.tell[:len(p.tell):len(p.tell)], joined...)
+		}
 	}
 }
 
-// remove forgets e and all that is known of it.
-func (m *Machine) remove(e *entry) {
-	e.gone = true
-	delete(m.entries, e.id)
-	delete(m.peers, e.id)
-	m.order = slices.DeleteFunc(m.order, func(o *entry) bool { return o == e })
+// remove forgets entries and all that is known of them.
+func (m *Machine) remove(gone []*entry) {
+	if len(gone) == 0 {
+		return
+	}
+	for _, e := range gone {
+		e.gone = true
+		delete(m.entries, e.id)
+		delete(m.peers, e.id)
+	}
+	m.order = slices.DeleteFunc(m.order, (*entry).isGone)
 	m.digest.stale = true
 	for _, p := range m.peers {
-		p.forget(e)
+		p.forget(gone)
 	}
-	for _, c := range m.checks {
-		c.forget(e)
-	}
-	m.free = append(m.free, e.slot)
-	if len(e.values) > 0 {
-		m.emit(Removed{Member: e.id})
+	for _, e := range gone {
+		for _, c := range m.checks {
+			c.forget(e)
+		}
+		m.free = append(m.free, e.slot)
+		if len(e.values) > 0 {
+			m.emit(Removed{Member: e.id})
+		}
 	}
 }
+
+func (e *entry) isGone() bool { return e.gone }
 
 func (m *Machine) block(ids []core.MemberID) {
 	for _, id := range ids {
@@ -104,7 +122,7 @@ func (m *Machine) block(ids []core.MemberID) {
 		}
 		m.blocked[id] = struct{}{}
 		if e := m.entries[id]; e != nil {
-			m.remove(e)
+			m.remove([]*entry{e})
 		}
 		delete(m.peers, id)
 	}

@@ -84,22 +84,42 @@ func (p *peer) commit(c *carried) {
 	for _, h := range c.lines {
 		p.raise(h.e, h.upto)
 	}
-	for _, t := range c.told {
-		if i := slices.Index(p.tell, t); i >= 0 {
-			p.tell = slices.Delete(p.tell, i, i+1)
-		}
+	if len(c.told) > 0 {
+		p.untell(func(e *entry) bool { return slices.Contains(c.told, e) })
 	}
 	*c = carried{}
 }
 
-// forget takes e out of everything; its slot will be another's.
-func (p *peer) forget(e *entry) {
-	if e.slot < len(p.lines) {
-		p.lines[e.slot] = 0
+// forget takes those who are gone out of everything; their slots will be others'.
+func (p *peer) forget(gone []*entry) {
+	for _, e := range gone {
+		if e.slot < len(p.lines) {
+			p.lines[e.slot] = 0
+		}
 	}
-	p.sent.drop(e)
-	p.replied.drop(e)
-	p.tell = slices.DeleteFunc(p.tell, func(t *entry) bool { return t == e })
+	p.sent.forget()
+	p.replied.forget()
+	p.untell((*entry).isGone)
+}
+
+// forget takes out who is gone.
+func (c *carried) forget() {
+	c.lines = slices.DeleteFunc(c.lines, func(h held) bool { return h.e.gone })
+	c.told = slices.DeleteFunc(c.told, (*entry).isGone)
+}
+
+// untell takes those of whom the peer need not be told out of the list, which other peers may share.
+func (p *peer) untell(which func(*entry) bool) {
+	if !slices.ContainsFunc(p.tell, which) {
+		return
+	}
+	rest := make([]*entry, 0, len(p.tell))
+	for _, e := range p.tell {
+		if !which(e) {
+			rest = append(rest, e)
+		}
+	}
+	p.tell = rest
 }
 
 // waiting reports whether a request is on its way and may still be answered in time.

@@ -142,8 +142,9 @@ func (e *Events) effect(f Effect, out []Event) []Event {
 	for _, id := range f.Blocked {
 		out = append(out, e.event(Blocked, e.find(id).member))
 	}
+	at := e.addresses(f.Topology.Joined)
 	for _, m := range f.Topology.Joined {
-		out = e.join(m, out)
+		out = e.join(m, at, out)
 	}
 	for _, m := range f.Topology.Changed {
 		e.find(m.ID).member = m
@@ -181,13 +182,13 @@ func (e *Events) leave(m core.Member, out []Event) []Event {
 	return append(out, e.event(Left, s.member))
 }
 
-func (e *Events) join(m core.Member, out []Event) []Event {
+func (e *Events) join(m core.Member, at map[string]core.MemberID, out []Event) []Event {
 	s := e.find(m.ID)
 	if s.listed {
 		return out
 	}
 	joined := e.event(Joined, m)
-	if before := e.before(m); before != "" {
+	if before := e.before(m, at); before != "" {
 		joined.Type, joined.Before = Rejoined, before
 	}
 	e.gone = slices.DeleteFunc(e.gone, func(id core.MemberID) bool { return id == m.ID })
@@ -204,12 +205,15 @@ func (e *Events) join(m core.Member, out []Event) []Event {
 	return out
 }
 
-// before is who was at the address of m, if another was: whoever still is, or else who left last.
-func (e *Events) before(m core.Member) core.MemberID {
-	for _, id := range sorted(e.by) {
-		if s := e.by[id]; s.listed && id != m.ID && s.member.Address == m.Address {
-			return id
-		}
+// before is who was at the address of m, if another was: whoever still is, or else who left last. at has
+// those who are in the view.
+func (e *Events) before(m core.Member, at map[string]core.MemberID) core.MemberID {
+	present := at[m.Address]
+	if present == "" || m.ID < present {
+		at[m.Address] = m.ID
+	}
+	if present != "" {
+		return present
 	}
 	for _, id := range slices.Backward(e.gone) {
 		if s := e.by[id]; s.known && id != m.ID && s.member.Address == m.Address {
@@ -217,6 +221,21 @@ func (e *Events) before(m core.Member) core.MemberID {
 		}
 	}
 	return ""
+}
+
+// addresses are those of the members of the view, each with the smallest ID there; empty if nobody joins,
+// since only joiners are looked up in it.
+func (e *Events) addresses(joined []core.Member) map[string]core.MemberID {
+	at := map[string]core.MemberID{}
+	if len(joined) == 0 {
+		return at
+	}
+	for id, s := range e.by {
+		if old, taken := at[s.member.Address]; s.listed && (!taken || id < old) {
+			at[s.member.Address] = id
+		}
+	}
+	return at
 }
 
 // doubt changes what is held against a member of the view, and tells if that makes a difference.
