@@ -26,5 +26,22 @@
 //
 // Reports of the provider become views (engine/internal/membership); each is installed in one order:
 // links to members, the location cache, the lookup, services, observers. Messages that place grains
-// carry the view under which they were sent, and wait at a member that does not have it yet.
+// carry the view under which they were sent, and wait at a member that does not have it yet. What happens
+// to members is told by Subscribe, and put on the stream of Events.
+//
+// # Who is dead
+//
+// Only the provider takes a member out. A member from which nothing has come for Config.ProbeMisses
+// intervals of Config.ProbeInterval, or at whose address nobody listens, is a suspect: nothing new is
+// placed there, and where its grains are is asked anew. Where the provider keeps the view in one record
+// (core.ViewStore), suspicion is a vote in it, and two votes evict; else the provider's own time decides.
+// A member whose own timers are late is more patient, and not ready. Block puts a member out by hand.
+//
+// # Which lookup honours which strategy
+//
+// A strategy is a kind's own (grain.Kind.Strategy); all of them avoid suspects.
+//
+//	lookup                     nil, Rendezvous   RoundRobin, LocalFirst, LeastActivations, users' own
+//	a directory (memory)       honoured          honoured
+//	a core.Router (disthash)   it is ownership   New refuses them: core.ErrUnsupported
 package cluster
