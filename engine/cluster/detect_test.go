@@ -11,6 +11,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/core/memory"
+	"github.com/granary-go/granary/core/strategy"
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/engine/clustertest"
 	"github.com/granary-go/granary/engine/grain"
@@ -223,6 +224,65 @@ func TestAccusedAndAbsolved(t *testing.T) {
 		}
 		if c.Node(0).View().Len() != 4 {
 			t.Errorf("%d members", c.Node(0).View().Len())
+		}
+	})
+}
+
+// TestWhereGrainsOfASuspectAreIsAskedAnew instead of being remembered.
+func TestWhereGrainsOfASuspectAreIsAskedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, err := memory.New(slowHub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := clustertest.Start(t, clustertest.Config{Members: 2, Kinds: grain.Kinds{keeperKind("Keeper", nil)}, Node: func(_ int, _ *cluster.Config, parts *cluster.Components) {
+			parts.Provider, parts.Lookup = storeless{hub.Provider()}, hub.Lookup()
+		}})
+		c.Agree()
+		for _, id := range clustertest.Identities("Keeper", 40) {
+			if _, err := keep(t.Context(), c.Node(0), id.Kind, id.Key, "x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		own := int(c.Node(0).Kinds()[0].Live)
+		if cached := c.Node(0).Health().Cached; cached != 40 || own == 40 {
+			t.Fatalf("%d cached, %d of them here", cached, own)
+		}
+		c.Cut(0, 1)
+		time.Sleep(6 * time.Second)
+		if cached := c.Node(0).Health().Cached; cached != own {
+			t.Errorf("%d cached while the other is suspected, want the %d that are here", cached, own)
+		}
+		c.Heal(0, 1)
+		time.Sleep(10 * time.Second)
+		if _, err := keep(t.Context(), c.Node(0), "Keeper", "0", "x"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestLeastActivationsHeedsTheLoadsOfGossip: a member that comes late gets what is new until it has caught up.
+func TestLeastActivationsHeedsTheLoadsOfGossip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kind := keeperKind("Keeper", nil)
+		kind.Strategy = strategy.LeastActivations{}
+		c := clustertest.Start(t, clustertest.Config{Members: 2, Kinds: grain.Kinds{kind}})
+		c.Agree()
+		ids := clustertest.Identities("Keeper", 200)
+		call := func(ids []core.Identity) {
+			for _, id := range ids {
+				if _, err := keep(t.Context(), c.Node(0), id.Kind, id.Key, "x"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		call(ids[:100])
+		late := c.Add()
+		c.Agree()
+		time.Sleep(10 * time.Second) // everybody has heard of all counts
+		call(ids[100:130])
+		if live := late.Kinds()[0].Live; live != 30 {
+			t.Errorf("the idle member got %d of 30", live)
 		}
 	})
 }
