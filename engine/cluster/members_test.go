@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/memory"
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/engine/clustertest"
 	"github.com/granary-go/granary/engine/grain"
@@ -90,7 +91,12 @@ func testProbes(t *testing.T) {
 		{0, 10, 10 * time.Second, 12 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			c := clustertest.Start(t, clustertest.Config{Members: 2, Hub: slowHub, Node: func(_ int, cfg *cluster.Config, _ *cluster.Components) {
+			hub, err := memory.New(slowHub)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := clustertest.Start(t, clustertest.Config{Members: 2, Node: func(_ int, cfg *cluster.Config, parts *cluster.Components) {
+				parts.Provider, parts.Lookup = storeless{hub.Provider()}, hub.Lookup()
 				cfg.ProbeInterval, cfg.ProbeMisses = test.interval, test.misses
 				cfg.Limits.Keepalive = time.Hour // the links do not find out
 			}})
@@ -101,6 +107,7 @@ func testProbes(t *testing.T) {
 			for len(c.Node(0).Health().Suspects) == 0 && c.Node(0).View().Len() == 2 && time.Since(began) < time.Minute {
 				time.Sleep(10 * time.Millisecond)
 			}
+			c.Heal(0, 1)
 			if took := time.Since(began); took < test.min || took > test.max {
 				t.Errorf("interval %v, misses %d: suspected after %v, want %v to %v", test.interval, test.misses, took, test.min, test.max)
 			}
@@ -122,6 +129,9 @@ func testBroadcasts(t *testing.T) {
 // TestBadViews reports what no provider should: the node goes on, serves, and installs what it can.
 func TestBadViews(t *testing.T) {
 	many := make([]core.Member, 10_000)
+	if raced {
+		many = many[:1_000]
+	}
 	for i := range many {
 		many[i] = row(core.MemberID(fmt.Sprintf("m%05d", i)), fmt.Sprintf("10.0.%d.%d:1", i/250, i%250+1))
 	}
@@ -140,7 +150,7 @@ func TestBadViews(t *testing.T) {
 			synctest.Wait()
 			s.set(row("x", "10.0.0.1:1"), row("y", "10.0.0.1:1"))
 		}, 3, 2},
-		{"10,000 members", func(s *told) { s.set(many...) }, 10_001, 10_001},
+		{"10,000 members", func(s *told) { s.set(many...) }, len(many) + 1, len(many) + 1},
 		{"back in epoch", func(s *told) {
 			s.set(row("x", "10.0.0.1:1"))
 			synctest.Wait()
