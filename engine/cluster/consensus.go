@@ -46,9 +46,10 @@ func NewConsensus[V any, T comparable](n *Node, key string, extract func(V) (T, 
 	return &Consensus[T]{c}, nil
 }
 
-// Agreed is what all members say, and whether they do, as of what has reached this node.
+// Agreed is what all members say, and whether they do, as of what has reached this node. Once the check or
+// the node has stopped nothing is known.
 func (c *Consensus[T]) Agreed() (value T, agreed bool) {
-	at := c.c.at.Load()
+	at := c.c.now()
 	value, _ = at.value.(T)
 	return value, at.agreed
 }
@@ -57,7 +58,7 @@ func (c *Consensus[T]) Agreed() (value T, agreed bool) {
 // core.ErrStopped once the check or the node has stopped: then nothing is known.
 func (c *Consensus[T]) Wait(ctx context.Context) (T, error) {
 	for {
-		at := c.c.at.Load()
+		at := c.c.now()
 		if at.agreed {
 			value, _ := at.value.(T)
 			return value, nil
@@ -82,7 +83,7 @@ func (c *Consensus[T]) Stop() { c.c.stop() }
 func (n *Node) TopologyConsensus(ctx context.Context) (hash uint64, err error) {
 	c := n.gossip.checks.topology
 	for {
-		installed, at := n.views.current.Load(), c.at.Load()
+		installed, at := n.views.current.Load(), c.now()
 		if v := installed.view; v != nil && at.agreed && at.value == any(v.Hash()) {
 			return v.Hash(), nil
 		}
@@ -128,6 +129,16 @@ func newCheck(g *gossiper, name string) *consensus {
 	c := &consensus{g: g, name: name, over: make(chan struct{})}
 	c.at.Store(&outcome{next: make(chan struct{})})
 	return c
+}
+
+// now is what is known.
+func (c *consensus) now() *outcome {
+	select {
+	case <-c.over:
+		return &outcome{}
+	default:
+		return c.at.Load()
+	}
 }
 
 // tell is called by the owner of gossip.

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"slices"
+
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/protos/actorpb"
@@ -17,3 +19,10 @@ func UnderWay(n *Node) int { return n.routed.len() }
 
 // Loads is what n knows of the activations of others.
 func Loads(n *Node) core.Loads { return n.gossip }
+
+// LeaveUntold takes out of n's stop the steps by which others learn of it before the drain.
+func LeaveUntold(n *Node) {
+	n.life.mu.Lock()
+	defer n.life.mu.Unlock()
+	n.life.undo = slices.DeleteFunc(n.life.undo, func(s step) bool { return s.order > stopDrain })
+}

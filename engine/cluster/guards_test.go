@@ -391,7 +391,14 @@ func TestCallerThatIsBehind(t *testing.T) {
 			parts.Provider = unready{hub.Provider(), late}
 		}})
 		c.Agree()
-		c.Add()
+		joiner, started := c.New(), make(chan error, 1)
+		go func() { started <- joiner.Start(t.Context()) }()
+		c.Eventually(func() error { // the joiner itself waits for the one that is behind
+			if m, _ := c.Node(1).View().Member(joiner.ID()); m.Status != core.Up {
+				return fmt.Errorf("it is %v", m.Status)
+			}
+			return nil
+		})
 		var worst time.Duration
 		for _, id := range clustertest.Identities("Keeper", 60) { // some belong to the new one by now
 			began := time.Now()
@@ -404,6 +411,9 @@ func TestCallerThatIsBehind(t *testing.T) {
 		}
 		if worst > 400*time.Millisecond || worst < 100*time.Millisecond {
 			t.Errorf("the slowest call took %v; the caller was behind for 300ms", worst)
+		}
+		if err := <-started; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -286,8 +286,8 @@ func (n *Node) setStatus(ctx context.Context, s core.Status) error {
 	return n.parts.Provider.Update(ctx, m)
 }
 
-// awaitReady waits until the member is seen as Up among enough others, and links to all of them are
-// open: so they have it in their views and take its calls.
+// awaitReady waits until the member is seen as Up among enough others, links to all of them are open, and
+// all say that they have the same view: so they have it in their views and take its calls.
 func (n *Node) awaitReady(ctx context.Context) error {
 	for {
 		if err := n.await(ctx, n.enough); err != nil {
@@ -313,10 +313,23 @@ func (n *Node) awaitReady(ctx context.Context) error {
 		close(done)
 		moved := errors.Is(context.Cause(waiting), errViewMoved)
 		cancel(nil)
-		if err == nil || !moved {
+		switch {
+		case err == nil:
+			return n.awaitConsensus(ctx)
+		case !moved:
 			return err
 		}
 	}
+}
+
+// awaitConsensus waits until all members have the view that this one has: whoever stops the next member
+// of a rolling restart now finds a cluster in which everybody knows of this one.
+func (n *Node) awaitConsensus(ctx context.Context) error {
+	if n.cfg.Client {
+		return nil
+	}
+	_, err := n.TopologyConsensus(ctx)
+	return err
 }
 
 var errViewMoved = errors.New("the view has moved")
