@@ -151,13 +151,32 @@ func TestUsage(t *testing.T) {
 	expect(t, exitUsage, []string{`invalid value "file" for flag -I: not a directory`}, "-I", "file", "cart.proto")
 }
 
+// outside is a folder in no module: somebody may have left a go.mod above the temporary ones.
+func outside(t *testing.T) string {
+	t.Helper()
+	cache, _ := os.UserCacheDir()
+	for _, parent := range []string{os.TempDir(), cache, "/var/tmp", "/dev/shm"} {
+		if root, _ := moduleOf(parent); root != "" {
+			continue
+		}
+		dir, err := os.MkdirTemp(parent, "granary-gen-")
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		})
+		return dir
+	}
+	t.Fatal("every folder for temporary files is in a module: set TMPDIR to one that is not")
+	return ""
+}
+
 // Outside of any module a file needs a go_package; with one it is compiled under its base name.
 func TestWithoutModule(t *testing.T) {
-	dir := t.TempDir()
-	if root, _ := moduleOf(dir); root != "" {
-		t.Fatalf("the temporary directory is in the module at %s", root)
-	}
-	t.Chdir(dir)
+	t.Chdir(outside(t))
 	writeFile(t, "pb/cart.proto", cartProto)
 	expect(t, exitFiles, []string{"pb/cart.proto: it has no option go_package and is in no Go module"}, "pb/cart.proto")
 	writeFile(t, "pb/cart.proto", head+"message A {}\nservice Cart { rpc Add(A) returns (A); }\n")
