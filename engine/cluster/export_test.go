@@ -26,3 +26,6 @@ func LeaveUntold(n *Node) {
 	defer n.life.mu.Unlock()
 	n.life.undo = slices.DeleteFunc(n.life.undo, func(s step) bool { return s.order > stopDrain })
 }
+
+// Past is the hashes of views that n counts as its own past.
+func Past(n *Node) []uint64 { return n.views.current.Load().past }

@@ -19,7 +19,23 @@ const maxHappened = 8192
 // happenings is what happened since the owner looked.
 type happenings struct {
 	mu    sync.Mutex
-	queue []any // membership.Ban, detector.Input, or a *core.View that a swap gave back
+	queue []any    // membership.Ban, detector.Input, or a *core.View that a swap gave back
+	over  []uint64 // hashes of reports that newer ones took the place of, the last one first
+}
+
+// skip notes a view that was reported and will not be installed.
+func (b *happenings) skip(hash uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = append([]uint64{hash}, b.over[:min(len(b.over), pastViews-1)]...)
+}
+
+func (b *happenings) takeSkipped() []uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	over := b.over
+	b.over = nil
+	return over
 }
 
 // post hands in to the owner of the membership. It does not block.

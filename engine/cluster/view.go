@@ -47,7 +47,9 @@ func (n *Node) View() *core.View { return n.views.current.Load().view }
 
 // report is called by the provider. The latest report wins; it does not block.
 func (n *Node) report(v *core.View) {
-	n.views.reported.Store(v)
+	if over := n.views.reported.Swap(v); over != nil {
+		n.views.happened.skip(over.Hash())
+	}
 	n.views.poke()
 }
 
@@ -140,19 +142,21 @@ func (n *Node) show(v *core.View) {
 	if m, ok := v.Member(n.id); ok {
 		n.self.Store(&m)
 	}
-	n.views.current.Store(&installed{view: v, past: old.history(v), next: make(chan struct{}), refs: refs})
+	n.views.current.Store(&installed{view: v, past: old.history(v, n.views.happened.takeSkipped()), next: make(chan struct{}), refs: refs})
 	close(old.next)
 }
 
 // pastViews is how many views back a caller is recognised as one that is behind.
 const pastViews = 8
 
-// history is the past of next, which is installed after at.
-func (at *installed) history(next *core.View) []uint64 {
-	if at.view == nil {
-		return nil
+// history is the past of next, which is installed after at and after what was skipped in between: others
+// may have installed that.
+func (at *installed) history(next *core.View, skipped []uint64) []uint64 {
+	past := skipped
+	if at.view != nil {
+		past = append(past, at.view.Hash())
 	}
-	past := slices.DeleteFunc(append([]uint64{at.view.Hash()}, at.past...), func(h uint64) bool { return h == next.Hash() })
+	past = slices.DeleteFunc(append(past, at.past...), func(h uint64) bool { return h == next.Hash() })
 	return past[:min(len(past), pastViews)]
 }
 
