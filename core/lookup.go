@@ -12,6 +12,8 @@ import (
 // Handle and Forget returns ErrStopped, and Stop returns nil.
 type Lookup interface {
 	// Start keeps host and env and launches background work. No network: there is no view yet.
+	// ErrInvalid says that nothing was begun, as when the instance serves another node already: it
+	// is not stopped then.
 	Start(ctx context.Context, host Host, env Env) error
 
 	// Resolve finds the live activation of id or has one made. It blocks up to ctx. Simultaneous

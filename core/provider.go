@@ -20,7 +20,9 @@ type Provider interface {
 	// first one as soon as known, then after every change; they may repeat and may skip epochs.
 	// They come one at a time from one goroutine, and none after Leave has returned. report does
 	// not block. A row that this call may itself have stored is no conflict.
-	// Errors: ErrConflict (the ID is another's, or departed), ErrUnreachable, ErrStopped.
+	// Errors: ErrConflict (the ID is another's, or departed), ErrUnreachable, ErrStopped; ErrInvalid
+	// says that nothing was begun, as when the instance serves another node already: Leave is not
+	// called then.
 	Join(ctx context.Context, env Env, self Member, report func(*View)) error
 
 	// Watch reports as Join does, without becoming a member: for client nodes.

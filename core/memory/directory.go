@@ -44,14 +44,18 @@ func newDirectory() directory {
 	return directory{entries: map[core.Identity]*entry{}, hosts: map[core.MemberID]*hosted{}}
 }
 
-// enlist makes l the lookup of member id.
-func (d *directory) enlist(id core.MemberID, l *Lookup, now time.Time) {
+// enlist makes l the lookup of member id, unless another is.
+func (d *directory) enlist(id core.MemberID, l *Lookup, now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if _, taken := d.hosts[id]; taken {
+		return fmt.Errorf("member %s is enlisted by another lookup: %w", id, core.ErrConflict)
+	}
 	if d.epoch == 0 {
 		d.epoch = uint64(max(now.UnixMilli(), 1))
 	}
 	d.hosts[id] = &hosted{lookup: l, ids: map[core.Identity]struct{}{}}
+	return nil
 }
 
 // next is a token above all earlier ones. d.mu is held.

@@ -62,7 +62,8 @@ func newLookup(d *directory) *Lookup {
 	return &Lookup{dir: d, flights: map[core.Identity]*flight{}, stopped: make(chan struct{})}
 }
 
-// Start enlists the member of host in the hub's directory.
+// Start enlists the member of host in the hub's directory. core.ErrConflict: another lookup serves a
+// member of that ID there.
 func (l *Lookup) Start(ctx context.Context, host core.Host, env core.Env) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -73,9 +74,12 @@ func (l *Lookup) Start(ctx context.Context, host core.Host, env core.Env) error 
 	default:
 		return fmt.Errorf("memory: start: called a second time: %w", core.ErrInvalid)
 	}
-	l.host, l.self, l.env, l.state = host, host.Self().ID, env, member
+	self := host.Self().ID
+	if err := l.dir.enlist(self, l, env.Clock.Now()); err != nil {
+		return fmt.Errorf("memory: start: %w", err)
+	}
+	l.host, l.self, l.env, l.state = host, self, env, member
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	l.dir.enlist(l.self, l, env.Clock.Now())
 	return nil
 }
 
@@ -90,7 +94,7 @@ func (l *Lookup) Resolve(ctx context.Context, id core.Identity) (core.Placement,
 		if e, known := l.dir.find(id); known && !e.pid.IsZero() {
 			return core.Placement{PID: e.pid, Token: e.token}, nil
 		}
-		if f, err = l.launch(id); err != nil {
+		if f, err = l.launch(ctx, id); err != nil {
 			return core.Placement{}, refused(id, err)
 		}
 	}
@@ -112,8 +116,8 @@ func (l *Lookup) join(id core.Identity) (*flight, error) {
 	return l.flights[id], nil
 }
 
-// launch starts a flight, unless one was started meanwhile.
-func (l *Lookup) launch(id core.Identity) (*flight, error) {
+// launch starts a flight, unless one was started meanwhile. It has the values of ctx, not its end.
+func (l *Lookup) launch(ctx context.Context, id core.Identity) (*flight, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch f, flying := l.flights[id]; {
@@ -127,9 +131,13 @@ func (l *Lookup) launch(id core.Identity) (*flight, error) {
 	f := &flight{done: make(chan struct{})}
 	l.flights[id] = f
 	l.attempts.Add(1)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	unhook := context.AfterFunc(l.ctx, cancel)
 	l.env.Go("memory.resolve", func() {
 		defer l.attempts.Done()
-		p, err := l.attempt(l.ctx, id)
+		defer cancel()
+		defer unhook()
+		p, err := l.attempt(ctx, id)
 		if err != nil {
 			err = refused(id, err)
 		}

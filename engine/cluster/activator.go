@@ -259,7 +259,7 @@ func (h host) Activate(ctx context.Context, id core.Identity, t core.Token) (cor
 	if err := id.Check(); err != nil {
 		return core.Placement{}, core.WithDelivery(err, core.Undelivered)
 	}
-	a, err := h.n.activate(order{id: id, token: t, by: h.n.id, owned: h.n.router != nil && t.IsZero()})
+	a, err := h.n.activate(order{id: id, token: t, by: h.n.payerOf(ctx), owned: h.n.router != nil && t.IsZero()})
 	if a == nil {
 		return core.Placement{}, err
 	}

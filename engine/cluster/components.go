@@ -20,6 +20,8 @@ type Components struct {
 	State        grain.StateStore // where grains keep state; may be nil
 	Interceptors grain.Interceptors
 	Telemetry    Telemetry
+
+	alone *memory.Provider // of Single: it shows nobody but its own member
 }
 
 // Telemetry is one role: what plug-ins report and what the engine sees. The zero value sees nothing.
@@ -32,7 +34,24 @@ type Telemetry struct {
 // a memory.Hub of its own.
 func Single(kinds ...grain.Kind) Components {
 	hub := memory.NewHub()
-	return Components{Provider: hub.Provider(), Lookup: hub.Lookup(), State: hub.Store(), Kinds: kinds}
+	members := hub.Provider()
+	return Components{Provider: members, Lookup: hub.Lookup(), State: hub.Store(), Kinds: kinds, alone: members}
+}
+
+// checkAlone refuses what would wait for others for ever.
+func (p Components) checkAlone(cfg Config) error {
+	members, ok := p.Provider.(*memory.Provider)
+	if !ok || members != p.alone {
+		return nil
+	}
+	const way = "Single is alone in its process, so nobody would ever be seen; give Components the Provider and the Lookup of the cluster"
+	switch {
+	case cfg.Client:
+		return fmt.Errorf("cluster: a client of Single: %s: %w", way, core.ErrInvalid)
+	case cfg.MinMembers > 1:
+		return fmt.Errorf("cluster: MinMembers %d with Single: %s: %w", cfg.MinMembers, way, core.ErrInvalid)
+	}
+	return nil
 }
 
 // kinds makes the runtime form of all kinds, those of services included, and complains about what

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"reflect"
 	"strings"
@@ -87,18 +89,29 @@ func testName(t *testing.T) {
 }
 
 func testAddress(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	free := l.Addr().String()
-	_ = l.Close()
+	free := freePort(t)
 	if got := single(t, cluster.Config{Address: free}).Address(); got != free {
 		t.Errorf("listens on %s, want %s", got, free)
 	}
 	if got := single(t, cluster.Config{}).Address(); !strings.HasPrefix(got, "127.0.0.1:") {
 		t.Errorf("the default is %s", got)
 	}
+}
+
+// freePort is an address at which nobody listens. Its port is below the range from which kernels take ports
+// by themselves, so that no connection gets it meanwhile.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 1_000 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000)))
+		if err != nil {
+			continue
+		}
+		defer func() { _ = l.Close() }()
+		return l.Addr().String()
+	}
+	t.Fatal("no free port from 20000 to 29999")
+	return ""
 }
 
 func testAdvertise(t *testing.T) {

@@ -25,7 +25,7 @@ func (n *Node) handleLookup(ctx context.Context, from core.Member, view *stamp, 
 	if err := n.awaitStamp(ctx, *view); err != nil {
 		return core.Message{}, err
 	}
-	return n.parts.Lookup.Handle(ctx, from, m)
+	return n.parts.Lookup.Handle(paidBy(ctx, from.ID), from, m)
 }
 
 // Deactivate stops the activation of exactly token t and waits for its last turn.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"maps"
 	"sync"
 	"time"
@@ -23,6 +24,23 @@ func payer(from *remote.Peer) core.MemberID {
 		return clients
 	}
 	return from.Member.ID
+}
+
+// payerKey is where a context says who has caused what is done under it.
+type payerKey struct{}
+
+// paidBy is ctx under which the activations that a lookup makes are taken from the bucket of id.
+func paidBy(ctx context.Context, id core.MemberID) context.Context {
+	return context.WithValue(ctx, payerKey{}, id)
+}
+
+// payerOf is whose bucket an activation under ctx is taken from: the peer's that has asked for it, else
+// this member's own.
+func (n *Node) payerOf(ctx context.Context) core.MemberID {
+	if id, ok := ctx.Value(payerKey{}).(core.MemberID); ok {
+		return id
+	}
+	return n.id
 }
 
 // rates limits how many new activations each peer may cause a second: one token bucket a peer and

@@ -94,7 +94,7 @@ func New(cfg Config, parts Components) (*Node, error) {
 	cfg = cfg.withDefaults()
 	kinds, err := parts.kinds(cfg.Client)
 	broadcasts, wrong := cfg.broadcastTypes()
-	if err := errors.Join(cfg.check(), wrong, err, parts.check()); err != nil {
+	if err := errors.Join(cfg.check(), wrong, err, parts.check(), parts.checkAlone(cfg)); err != nil {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, parts: parts, kinds: kinds, id: cfg.Seams.NewMemberID(), promises: parts.Provider.Promises()}

@@ -171,7 +171,7 @@ func (n *Node) resolveFor(in *inCall) (parked bool, err error) {
 		}
 		ctx, cancel := n.withTimeout(n.base, wait)
 		defer cancel()
-		place, err := n.place(ctx, in.req.id)
+		place, err := n.place(paidBy(ctx, payer(in.from)), in.req.id)
 		if err != nil {
 			in.Reply(0, nil, core.WithDelivery(err, core.Undelivered))
 			return

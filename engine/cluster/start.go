@@ -11,6 +11,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/internal/convert"
+	"github.com/granary-go/granary/engine/internal/gossip"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -76,7 +77,9 @@ func (l *life) cause() error {
 // Start brings the node up, in the order in which the parts need each other, so that everything that
 // serves runs before anybody can see the member. Nil means ready: the member is Up, MinMembers are,
 // links to all of them are open, and they take its calls. A failing step undoes those before it. Start
-// may be called once; ctx bounds it and nothing else.
+// may be called once; ctx bounds it and nothing else: it waits for members that are in the view, until
+// they answer or the provider has taken them out. When ctx ends before, the error names what was missing,
+// and is a core.ErrUnreachable and the cause of ctx.
 func (n *Node) Start(ctx context.Context) error {
 	ctx, abort := context.WithCancel(ctx)
 	defer abort()
@@ -205,8 +208,20 @@ func (n *Node) registerKinds(context.Context) error {
 }
 
 func (n *Node) startLookup(ctx context.Context) error {
-	n.onStop(stopLookup, "lookup", 10, n.stopLookup)
-	return n.parts.Lookup.Start(ctx, host{n}, n.env("lookup"))
+	return n.startPart(step{stopLookup, "lookup", 10, n.stopLookup}, func() error {
+		return n.parts.Lookup.Start(ctx, host{n}, n.env("lookup"))
+	})
+}
+
+// startPart starts a part. Stop has to end it, also when it has failed or panicked half-way, unless it says
+// that nothing was begun: then it may serve another node, which goes on.
+func (n *Node) startPart(undo step, start func() error) (err error) {
+	defer func() {
+		if !errors.Is(err, core.ErrInvalid) {
+			n.onStop(undo.order, undo.name, undo.share, undo.do)
+		}
+	}()
+	return start()
 }
 
 // startLoops starts the goroutines that own the views, gossip and the passivation.
@@ -237,8 +252,9 @@ func (n *Node) startLoops(context.Context) error {
 func (n *Node) startServices(ctx context.Context) error {
 	n.open.Store(true) // services call grains, and grains each other, before the member is visible
 	for i, s := range n.parts.Services {
-		n.onStop(stopServices+i, fmt.Sprintf("service %d", i), max(1, 10/len(n.parts.Services)), s.Stop)
-		if err := s.Start(ctx, n.runtime(fmt.Sprintf("service%d", i))); err != nil {
+		undo := step{stopServices + i, fmt.Sprintf("service %d", i), max(1, 10/len(n.parts.Services)), s.Stop}
+		err := n.startPart(undo, func() error { return s.Start(ctx, n.runtime(fmt.Sprintf("service%d", i))) })
+		if err != nil {
 			return fmt.Errorf("service %d (%T): %w", i, s, err)
 		}
 	}
@@ -247,12 +263,13 @@ func (n *Node) startServices(ctx context.Context) error {
 
 // join makes the member visible, or has a client watch.
 func (n *Node) join(ctx context.Context) error {
-	n.onStop(stopProvider, "provider", 10, n.leave)
 	env := n.env("provider")
-	if n.cfg.Client {
-		return n.parts.Provider.Watch(ctx, env, n.report)
-	}
-	return n.parts.Provider.Join(ctx, env, n.Self(), n.report)
+	return n.startPart(step{stopProvider, "provider", 10, n.leave}, func() error {
+		if n.cfg.Client {
+			return n.parts.Provider.Watch(ctx, env, n.report)
+		}
+		return n.parts.Provider.Join(ctx, env, n.Self(), n.report)
+	})
 }
 
 // leave takes the member out of the provider.
@@ -265,10 +282,14 @@ func (n *Node) leave(ctx context.Context) error {
 }
 
 func (n *Node) awaitView(ctx context.Context) error {
-	return n.await(ctx, func(v *core.View) bool {
+	err := n.await(ctx, func(v *core.View) bool {
 		_, listed := v.Member(n.id)
 		return listed || n.cfg.Client
 	})
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("the provider %T has shown no view with this member: %w: %w", n.parts.Provider, core.ErrUnreachable, err)
+	}
+	return err
 }
 
 func (n *Node) goUp(ctx context.Context) error {
@@ -291,7 +312,7 @@ func (n *Node) setStatus(ctx context.Context, s core.Status) error {
 func (n *Node) awaitReady(ctx context.Context) error {
 	for {
 		if err := n.await(ctx, n.enough); err != nil {
-			return err
+			return n.tooFew(ctx, err)
 		}
 		at := n.views.current.Load()
 		var peers []core.MemberID
@@ -329,7 +350,41 @@ func (n *Node) awaitConsensus(ctx context.Context) error {
 		return nil
 	}
 	_, err := n.TopologyConsensus(ctx)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("members %v have not said that they have the view of this one: %w: %w", n.disagreeing(), core.ErrUnreachable, err)
+	}
 	return err
+}
+
+// tooFew is the error of a start that has ended before enough members were Up.
+func (n *Node) tooFew(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	up := 0
+	if v := n.View(); v != nil {
+		for m := range v.All() {
+			if m.Status == core.Up {
+				up++
+			}
+		}
+	}
+	return fmt.Errorf("%d members are up, MinMembers is %d: %w: %w", up, n.cfg.MinMembers, core.ErrUnreachable, err)
+}
+
+// disagreeing lists the members of the view that have not said that they have it.
+func (n *Node) disagreeing() (ids []core.MemberID) {
+	v := n.View()
+	if v == nil {
+		return nil
+	}
+	for m := range v.All() {
+		said, _ := n.gossip.states.get(m.ID, gossip.KeyTopology)
+		if t, err := convert.TopologyFromMessage(said.Message); err != nil || t.Hash != v.Hash() {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
 }
 
 var errViewMoved = errors.New("the view has moved")

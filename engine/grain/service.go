@@ -17,7 +17,8 @@ type StateStore interface{ core.Store }
 // Implemented by pubsub and applications; called by engine/cluster.
 type Service interface {
 	Kinds() []Kind
-	// Start returns when the service works. It blocks up to ctx.
+	// Start returns when the service works. It blocks up to ctx. core.ErrInvalid says that nothing was
+	// begun, as when the service serves another node already: it is not stopped then.
 	Start(ctx context.Context, rt Runtime) error
 	// Stop joins what Start started. It blocks up to ctx. Safe before Start, and twice.
 	Stop(ctx context.Context) error

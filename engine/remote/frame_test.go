@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -131,18 +132,32 @@ func agree(frame []byte, l *Limits) error {
 
 type capture struct{ Name, Hex string }
 
-func captures(t testing.TB) []capture {
+// captures are those of testdata and of the folders that GRANARY_VECTORS lists.
+func captures(t testing.TB) (all []capture) {
 	t.Helper()
-	text, err := os.ReadFile("testdata/captured.json")
+	for _, dir := range append([]string{"testdata"}, filepath.SplitList(os.Getenv("GRANARY_VECTORS"))...) {
+		files, err := filepath.Glob(filepath.Join(dir, "captured*.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range files {
+			all = append(all, capturesOf(t, path)...)
+		}
+	}
+	if len(all) == 0 {
+		t.Fatal("no captures")
+	}
+	return all
+}
+
+func capturesOf(t testing.TB, path string) (out []capture) {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []capture
 	if err := json.Unmarshal(text, &out); err != nil {
-		t.Fatal(err)
-	}
-	if len(out) == 0 {
-		t.Fatal("no captures")
+		t.Fatalf("%s: %v", path, err)
 	}
 	return out
 }

@@ -307,7 +307,8 @@ func (r *Remote) Unblock(ids ...core.MemberID) {
 	r.broadcast()
 }
 
-// Connected waits until links to all of ids are open, this member's own ID excepted.
+// Connected waits until links to all of ids are open, this member's own ID excepted. When ctx ends before,
+// the error names those that are not, and is a core.ErrUnreachable and the cause of ctx.
 func (r *Remote) Connected(ctx context.Context, ids []core.MemberID) error {
 	for {
 		missing, changed := r.missing(ids)
@@ -319,7 +320,7 @@ func (r *Remote) Connected(ctx context.Context, ids []core.MemberID) error {
 		case <-r.stopping:
 			return fmt.Errorf("remote: wait for links: %w", errStopping)
 		case <-ctx.Done():
-			return fmt.Errorf("remote: wait for links to %v: %w", missing, context.Cause(ctx))
+			return fmt.Errorf("remote: wait for links to %v: %w: %w", missing, core.ErrUnreachable, context.Cause(ctx))
 		}
 	}
 }

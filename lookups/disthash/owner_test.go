@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -34,36 +35,55 @@ func members(n int) []core.Member {
 
 func identity(i int) core.Identity { return core.Identity{Kind: "Cart", Key: "key-" + strconv.Itoa(i)} }
 
-// Proto.Actor's vectors.
+// rendezvousVectors is one file of Proto.Actor's vectors.
+type rendezvousVectors struct {
+	Sets map[string][]struct {
+		ID    string   `json:"id"`
+		Host  string   `json:"host"`
+		Port  int      `json:"port"`
+		Kinds []string `json:"kinds"`
+	} `json:"member_sets"`
+	Vectors []rendezvousVector `json:"vectors"`
+}
+
+type rendezvousVector struct {
+	Set      string `json:"member_set"`
+	Kind     string `json:"kind"`
+	Identity string `json:"identity"`
+	Scores   []struct {
+		Member  string `json:"member_id"`
+		Address string `json:"address"`
+		Score   uint32 `json:"score"`
+	} `json:"scores_in_evaluation_order"`
+	Owner string `json:"owner_address"`
+}
+
+// Proto.Actor's vectors, of testdata and of the folders that GRANARY_VECTORS lists.
 func TestCompatVectors(t *testing.T) {
-	data, err := os.ReadFile("testdata/rendezvous.json")
+	tried := 0
+	for _, dir := range append([]string{"testdata"}, filepath.SplitList(os.Getenv("GRANARY_VECTORS"))...) {
+		files, err := filepath.Glob(filepath.Join(dir, "rendezvous*.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range files {
+			tried += compatVectors(t, path)
+		}
+	}
+	if tried == 0 {
+		t.Fatal("no vectors")
+	}
+}
+
+func compatVectors(t *testing.T, path string) int {
+	t.Helper()
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var file struct {
-		Sets map[string][]struct {
-			ID    string   `json:"id"`
-			Host  string   `json:"host"`
-			Port  int      `json:"port"`
-			Kinds []string `json:"kinds"`
-		} `json:"member_sets"`
-		Vectors []struct {
-			Set      string `json:"member_set"`
-			Kind     string `json:"kind"`
-			Identity string `json:"identity"`
-			Scores   []struct {
-				Member  string `json:"member_id"`
-				Address string `json:"address"`
-				Score   uint32 `json:"score"`
-			} `json:"scores_in_evaluation_order"`
-			Owner string `json:"owner_address"`
-		} `json:"vectors"`
-	}
+	var file rendezvousVectors
 	if err := json.Unmarshal(data, &file); err != nil {
-		t.Fatal(err)
-	}
-	if len(file.Vectors) == 0 {
-		t.Fatal("no vectors")
+		t.Fatalf("%s: %v", path, err)
 	}
 	for _, v := range file.Vectors {
 		var ms []core.Member
@@ -73,7 +93,7 @@ func TestCompatVectors(t *testing.T) {
 		table := newTable(view(t, ms...), true)
 		for _, s := range v.Scores {
 			if got := fnv1a(fnv1a(fnvBasis, v.Identity), s.Address); got != s.Score {
-				t.Errorf("%s %q at %s: score %d, want %d", v.Set, v.Identity, s.Address, got, s.Score)
+				t.Errorf("%s: %s %q at %s: score %d, want %d", path, v.Set, v.Identity, s.Address, got, s.Score)
 			}
 		}
 		got := ""
@@ -81,9 +101,10 @@ func TestCompatVectors(t *testing.T) {
 			got = m.Address
 		}
 		if got != v.Owner {
-			t.Errorf("%s %s/%q: owner %q, want %q", v.Set, v.Kind, v.Identity, got, v.Owner)
+			t.Errorf("%s: %s %s/%q: owner %q, want %q", path, v.Set, v.Kind, v.Identity, got, v.Owner)
 		}
 	}
+	return len(file.Vectors)
 }
 
 // Of equal scores the smaller ID wins; the address alone decides, so members at one address tie.

@@ -256,11 +256,26 @@ func pool(t testing.TB, n int, cfg Config) []*testNode {
 	return nodes
 }
 
-// freePort is an address at which nobody listens.
+// freePort is an address at which nobody listens, on TCP and on UDP. Its port is below the range from which
+// kernels take ports by themselves, so that no connection gets it meanwhile.
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	shout(t, err)
+	for range 1_000 {
+		at := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))
+		if isFree(at) {
+			return at
+		}
+	}
+	t.Fatal("no free port from 20000 to 29999")
+	return ""
+}
+
+func isFree(at string) bool {
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		return false
+	}
 	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	c, err := net.ListenPacket("udp", at)
+	return err == nil && c.Close() == nil
 }
