@@ -2,8 +2,9 @@
 
 package nodes_test
 
-const (
-	stopRounds = 1_000
-	realRounds = 20
-	fewGrains  = 10_000
-)
+import "testing"
+
+// virtualStops is how often a member is stopped at a random moment in virtual time.
+const virtualStops = 1_000
+
+func TestStopAtAnyMomentAmongPeers(t *testing.T) { stopsAmongPeers(t, 0, virtualStops) }

@@ -2,9 +2,8 @@
 
 package nodes_test
 
-// The race detector makes everything several times as slow; what is tested stays, how often does not.
-const (
-	stopRounds = 60
-	realRounds = 5
-	fewGrains  = 1_000
-)
+import "testing"
+
+// TestStopAtAnyMomentWithoutRaces looks for races in a few more of those stops: the detector makes each
+// several times as slow.
+func TestStopAtAnyMomentWithoutRaces(t *testing.T) { stopsAmongPeers(t, 1_000, 1_030) }

@@ -217,14 +217,3 @@ func TestDifferences(t *testing.T) {
 		t.Errorf("a test that did not run: %v", err)
 	}
 }
-
-// A step that is to run some tests fails if it finds none.
-func TestSomeTests(t *testing.T) {
-	w := checkout(t, map[string]string{"core/ex_test.go": "package core\n\nimport \"testing\"\n\nfunc TestThing(t *testing.T) {}\n"})
-	for flag, want := range map[string]int{"-run=Thing": 1, "-run=Nope": 0} {
-		s := someTests(w, "some", "", []string{flag}, "./core")
-		if r, err := s.do(t.Context()); r.passed != want || (err == nil) != (want > 0) {
-			t.Errorf("%s: %+v, %v", s.repeat, r.tally, err)
-		}
-	}
-}

@@ -87,6 +87,32 @@ func TestNamesOfSubtests(t *testing.T) {
 	}
 }
 
+// The command that repeats a failure runs the tests in the order in which it was seen.
+func TestRepeatHasTheSeedOfTheOrder(t *testing.T) {
+	r := newReport(repeatCommand(".", nil, []string{shuffled, "-race", "-skip=A|^Fuzz", "-run=x"}))
+	if err := r.read(strings.NewReader(`{"Action":"output","Package":"a","Output":"-test.shuffle 1795434985799414506\n"}
+{"Action":"output","Package":"a","Test":"TestX","Output":"-test.shuffle 1\n"}
+{"Action":"fail","Package":"a","Test":"TestX"}
+{"Action":"fail","Package":"a"}
+{"Action":"output","Package":"b","Output":"-test.shuffle 7\n"}
+{"Action":"fail","Package":"b"}
+{"Action":"fail","Package":"c"}
+`), nil); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range r.count().failures {
+		got = append(got, f.repeat)
+	}
+	if want := []string{
+		"go test -count=1 -shuffle=1795434985799414506 -race -run '^TestX$' a",
+		"go test -count=1 -shuffle=7 -race '-skip=A|^Fuzz' -run=x b",
+		"go test -count=1 -shuffle=on -race '-skip=A|^Fuzz' -run=x c", // it was not built: there was no order
+	}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestRepeatCommand(t *testing.T) {
 	for want, got := range map[string]string{
 		"go test -count=1 -race":                  repeatCommand(".", nil, []string{"-race"}),

@@ -146,16 +146,27 @@ func (r *report) leavesPassed(parent string) bool {
 	return true
 }
 
-// repeat is the command that runs one test, or a whole package, once more.
+// shuffleSeed is what go test tells of the order of a package's tests before the first one.
+var shuffleSeed = regexp.MustCompile(`(?m)^-test\.shuffle (\d+)$`)
+
+// selection are the flags of a pass that choose tests by name.
+var selection = regexp.MustCompile(` '-(run|skip)=[^']*'| -(run|skip)=\S+`)
+
+// repeat is the command that runs one test, or a whole package, once more, in the order of this run.
 func (r *report) repeat(pkg, test string) string {
-	if test == "" {
-		return r.command + " " + pkg
+	command := r.command
+	if m := shuffleSeed.FindStringSubmatch(r.of(pkg)); m != nil {
+		command = strings.Replace(command, shuffled, "-shuffle="+m[1], 1)
 	}
+	if test == "" {
+		return command + " " + pkg
+	}
+	command = selection.ReplaceAllString(command, "")
 	parts := strings.Split(test, "/")
 	for i, p := range parts {
 		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
 	}
-	return fmt.Sprintf("%s -run %s %s", r.command, shellQuote(strings.Join(parts, "/")), pkg)
+	return fmt.Sprintf("%s -run %s %s", command, shellQuote(strings.Join(parts, "/")), pkg)
 }
 
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,13 +26,15 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		check("go-version", "go version", func(context.Context) error { return goVersion(w) }),
 		check("format", "gofmt -l .", func(context.Context) error { return formatted(w) }),
 		check("vet", "go vet work", w.runs(".", nil, "go", "vet", "work")),
-		testStep(w, logFile),
-		taggedStep(w, logFile),
-		someTests(w, "tests-simbug", logFile, []string{"-tags=simbug"}, "./core/simbug", "./engine/internal/sim"),
 	}
-	if canRace(w) {
-		steps = append(steps, allocationStep(w, logFile), fullSizeStep(w, logFile))
+	passes, err := readPasses(w)
+	if err != nil {
+		steps = append(steps, check("tests", "make test ONLY=tests", func(context.Context) error { return err }))
 	}
+	for _, p := range passes {
+		steps = append(steps, passStep(w, p, logFile))
+	}
+	steps = append(steps, check("tests-complete", "make test ONLY=tests", func(context.Context) error { return testsComplete(w, passes) }))
 	steps = append(steps,
 		check("versions", "make test ONLY=versions", func(context.Context) error { return sameVersions(w) }),
 	)
@@ -47,7 +48,7 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		check("generated", "make generate && git diff", func(ctx context.Context) error { return generated(ctx, w) }),
 		check("wire", "make wire", w.runs("tools", outsideWork, "go", "run", "./wirecheck")),
 		check("verify", "make verify", func(context.Context) error { return verifyError(w) }),
-		check("differences", "make test ONLY='tests|differences'", func(context.Context) error { return checkDifferences(w, w.ran) }),
+		check("differences", "make test ONLY='tests|differences'", func(context.Context) error { return checkDifferences(w, w.whole(passes)) }),
 		check("docs", "make test ONLY=docs", func(ctx context.Context) error { return checkDocs(ctx, w) }),
 		check("fuzz-short", "make fuzz FUZZTIME=1s", func(ctx context.Context) error { return fuzzError(ctx, w) }),
 		check("sim-short", "make sim SEEDS=200", func(ctx context.Context) error { return simShort(ctx, w) }),
@@ -65,49 +66,6 @@ func (w *workspace) runs(dir string, env []string, args ...string) func(context.
 		_, err := w.combined(ctx, dir, env, args...)
 		return err
 	}
-}
-
-// testStep runs the tests of all modules of go.work in one pass, with the race detector where it can
-// be built.
-func testStep(w *workspace, logFile string) step {
-	flags, name := []string{"-shuffle=on", "-timeout=15m"}, "tests"
-	if canRace(w) {
-		flags, name = append(flags, "-race"), "tests-race"
-	}
-	return step{name, repeatCommand(".", nil, flags) + " work", func(ctx context.Context) (result, error) {
-		r, err := goTest(ctx, w, ".", logFile, nil, flags, "work")
-		w.ran = r.outcomes
-		return r, err
-	}}
-}
-
-// taggedStep runs what only builds for tests contain.
-func taggedStep(w *workspace, logFile string) step {
-	return someTests(w, "tests-failpoints", logFile, []string{"-tags=failpoints"}, "./core/failpoint")
-}
-
-// allocationStep runs the tests that count what is allocated, which say nothing under the race
-// detector.
-func allocationStep(w *workspace, logFile string) step {
-	flags := []string{"-run=Alloc|IsSmall|BytesPer|Freed"}
-	return someTests(w, "tests-allocations", logFile, flags, "./engine/actor", "./engine/remote", "./engine/cluster")
-}
-
-// fullSizeStep runs the simulated nodes at their full size, for which the race detector is too slow.
-func fullSizeStep(w *workspace, logFile string) step {
-	return someTests(w, "tests-full-size", logFile, nil, "./examples/nodes")
-}
-
-// someTests runs a few tests once more, otherwise than testStep does. That none is found is a failure.
-func someTests(w *workspace, name, logFile string, flags []string, packages ...string) step {
-	repeat := repeatCommand(".", nil, flags) + " " + strings.Join(packages, " ")
-	return step{name, repeat, func(ctx context.Context) (result, error) {
-		r, err := goTest(ctx, w, ".", logFile, nil, flags, packages...)
-		if err == nil && r.passed+r.failed == 0 {
-			err = errors.New("no test was found")
-		}
-		return r, err
-	}}
 }
 
 // moduleStep checks one module alone, as its users get it: without the workspace.

@@ -18,7 +18,8 @@ type workspace struct {
 	modules []string // of go.work
 	outside []string // modules that stay out of go.work: bench, its peers, tools
 
-	ran map[string]string // outcome of each Go test of go.work in this run, by "package test"; nil: they were not run
+	passed []string          // names of the passes that have run
+	ran    map[string]string // outcome of each Go test in them, by "package test"
 }
 
 // openWorkspace finds go.work above the present folder and reads the list of modules from it.

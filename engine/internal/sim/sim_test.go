@@ -10,7 +10,6 @@ import (
 
 	"github.com/granary-go/granary/core/leaktest"
 	"github.com/granary-go/granary/core/sim"
-	"github.com/granary-go/granary/core/simbug"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -95,21 +94,5 @@ func TestReportFails(t *testing.T) {
 				t.Errorf("ok %v: %s", r.OK, out.String())
 			}
 		})
-	}
-}
-
-func TestZooNeedsItsBuild(t *testing.T) {
-	if simbug.Built {
-		var stdout, stderr bytes.Buffer
-		if code := command(t.Context(), []string{"-zoo", "-mutant", "retry-after-unknown", "-json"}, &stdout, &stderr, nil); code != 0 {
-			t.Errorf("exit %d: %s%s", code, stdout.String(), stderr.String())
-		}
-		return
-	}
-	for _, args := range [][]string{{"-zoo"}, {"-mutant", "retry-after-unknown"}} {
-		var stdout, stderr bytes.Buffer
-		if code := command(t.Context(), args, &stdout, &stderr, nil); code != 2 || !strings.Contains(stderr.String(), "simbug") {
-			t.Errorf("%v: exit %d: %s", args, code, stderr.String())
-		}
 	}
 }
