@@ -21,7 +21,7 @@ type Components struct {
 	Interceptors grain.Interceptors
 	Telemetry    Telemetry
 
-	alone *memory.Provider // of Single: it shows nobody but its own member
+	alone *memory.Provider `wire:"-"` // of Single: it shows nobody but its own member
 }
 
 // Telemetry is one role: what plug-ins report and what the engine sees. The zero value sees nothing.

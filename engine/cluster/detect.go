@@ -12,6 +12,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/internal/detector"
+	"github.com/granary-go/granary/engine/internal/gossip"
 	"github.com/granary-go/granary/engine/internal/membership"
 	"github.com/granary-go/granary/engine/remote"
 )
@@ -205,14 +206,18 @@ func (o *owner) write(effects []detector.Effect) {
 	})
 }
 
-// probe sends id something that it answers. Its answer is a frame, by which it is heard, and nothing more.
+// probe sends id something that it answers. Its answer is a frame, by which it is heard, and nothing more. A
+// client asks for state, and for nothing of it: clients may send no other question.
 func (n *Node) probe(id core.MemberID) {
 	m, ok := n.View().Member(id)
 	if !ok {
 		return
 	}
-	ref := n.sys.Ref(core.PID{Address: m.Address, ID: processProbe, Member: id})
-	probe := &wireEnvelope{typ: typeProcess, message: core.Message{Type: messageProbe}}
+	to, probe := processProbe, any(&wireEnvelope{typ: typeProcess, message: core.Message{Type: messageProbe}})
+	if n.cfg.Client {
+		to, probe = processGossip, gossipRequest{id, &gossip.Request{}, true}
+	}
+	ref := n.sys.Ref(core.PID{Address: m.Address, ID: to, Member: id})
 	_ = ref.Send(actor.Envelope{Message: probe, Reply: nobody{}}) // whoever cannot be reached is not heard
 }
 

@@ -21,12 +21,11 @@ type readers struct {
 	asked map[core.MemberID]time.Time
 }
 
-// admit lets a client's question through, without anything that would write.
-func (c *readers) admit(g *gossiper, id core.MemberID, r *gossip.Request) error {
-	if _, member := g.members[id]; member || id == g.n.id || len(r.Entries) > 0 {
-		return fmt.Errorf("client %q may ask, it has nothing to tell: %w", id, gossip.ErrForeign)
+// admit lets a client's question through, which brings nothing: StateQueryFromWire has seen to that.
+func (c *readers) admit(g *gossiper, id core.MemberID) error {
+	if _, member := g.members[id]; member || id == g.n.id {
+		return fmt.Errorf("client %q has the ID of a member: %w", id, gossip.ErrForeign)
 	}
-	r.Known = 0 // nobody is made to number writes anew by a client
 	_, known := c.asked[id]
 	if !known && len(c.asked) >= maxGossipClients {
 		return core.Retry(fmt.Errorf("%d clients ask already: %w", maxGossipClients, core.ErrOverloaded), retryLimit)

@@ -29,11 +29,11 @@ type gossipProcess struct {
 // Send takes one request.
 func (p *gossipProcess) Send(_ core.PID, e actor.Envelope) error {
 	in, ok := e.Message.(*remote.Inbound)
-	if !ok || in.Type != convert.TypeGossipRequest || in.From == nil {
+	if !ok || in.From == nil {
 		p.g.countRefused(1)
-		return refuse(grain.Unimplemented, fmt.Errorf("cluster: %s takes %s from peers only: %w", processGossip, convert.TypeGossipRequest, core.ErrUnsupported))
+		return refuse(grain.Unimplemented, fmt.Errorf("cluster: %s takes messages of peers only: %w", processGossip, core.ErrUnsupported))
 	}
-	r, err := convert.GossipRequestFromWire(in.Data)
+	r, err := readGossip(in)
 	if err != nil {
 		p.g.countRefused(1)
 		return refuse(grain.InvalidArgument, err)
@@ -52,6 +52,17 @@ func (p *gossipProcess) Send(_ core.PID, e actor.Envelope) error {
 	return nil
 }
 
+// readGossip is the request of a member or the query of a client. Neither may send what the other does.
+func readGossip(in *remote.Inbound) (*gossip.Request, error) {
+	switch {
+	case in.Type == convert.TypeGossipRequest && !in.From.Client:
+		return convert.GossipRequestFromWire(in.Data)
+	case in.Type == convert.TypeStateQuery && in.From.Client:
+		return convert.StateQueryFromWire(in.Data)
+	}
+	return nil, fmt.Errorf("cluster: %s takes %s from members and %s from clients: %w", processGossip, convert.TypeGossipRequest, convert.TypeStateQuery, core.ErrUnsupported)
+}
+
 // SendSystem refuses: a process of the engine is neither watched nor stopped.
 func (p *gossipProcess) SendSystem(target core.PID, _ actor.SystemMessage) error {
 	return &actor.DeadLetterError{Target: target}
@@ -60,7 +71,7 @@ func (p *gossipProcess) SendSystem(target core.PID, _ actor.SystemMessage) error
 // received takes one request and answers it.
 func (g *gossiper) received(from *remote.Peer, r *gossip.Request, e actor.Envelope) {
 	if from.Client {
-		if err := g.readers.admit(g, from.Member.ID, r); err != nil {
+		if err := g.readers.admit(g, from.Member.ID); err != nil {
 			g.countRefused(1)
 			reply(e, nil, refuseGossip(err))
 			return
@@ -110,7 +121,7 @@ func (g *gossiper) exchange(to core.Member, r *gossip.Request, limit time.Durati
 	defer cancel()
 	ask := g.n.sys.NewAsk()
 	ref := g.n.sys.Ref(core.PID{Address: to.Address, ID: processGossip, Member: to.ID})
-	if err := ref.Send(actor.Envelope{Message: gossipRequest{to.ID, r}, Reply: g.n.sys, ReplyID: ask.ID()}); err != nil {
+	if err := ref.Send(actor.Envelope{Message: gossipRequest{to.ID, r, g.n.cfg.Client}, Reply: g.n.sys, ReplyID: ask.ID()}); err != nil {
 		ask.Cancel()
 		return nil, err
 	}
@@ -129,15 +140,24 @@ var errGossipAnswer = errors.New("the answer is none of gossip")
 
 // gossipRequest and gossipResponse write themselves into the frame.
 type gossipRequest struct {
-	to core.MemberID
-	r  *gossip.Request
+	to     core.MemberID
+	r      *gossip.Request
+	client bool // it is sent by one, as a query
 }
 
 // WireType is the full name of the message.
-func (gossipRequest) WireType() string { return convert.TypeGossipRequest }
+func (m gossipRequest) WireType() string {
+	if m.client {
+		return convert.TypeStateQuery
+	}
+	return convert.TypeGossipRequest
+}
 
 // AppendWire appends the message.
 func (m gossipRequest) AppendWire(b []byte) ([]byte, error) {
+	if m.client {
+		return convert.AppendStateQuery(b, m.r), nil
+	}
 	return convert.AppendGossipRequest(b, m.to, m.r), nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,21 +136,25 @@ func (n *Node) remoteConfig() remote.Config {
 	return remote.Config{
 		Cluster: n.cfg.Name, Member: n.id, Address: n.cfg.Address, Advertise: n.cfg.Advertise, Client: n.cfg.Client,
 		TLS: n.cfg.TLS, InsecureAllowPlaintext: n.cfg.InsecureAllowPlaintext,
-		Limits: n.cfg.Limits, Transport: n.cfg.Seams.Transport, Types: types(), Errors: errorCodec{}, Authorize: authorize,
+		Limits: n.cfg.Limits, Transport: n.cfg.Seams.Transport, Types: types(), Errors: errorCodec{}, Authorize: n.authorize,
 		Observer: n.remoteObserver(),
 		Env:      n.env("remote"),
 	}
 }
 
-// authorize says what a peer may send. Members may send everything; a client may call grains, find
-// out whether a member is there and ask for gossiped state, and nothing else.
-func authorize(from remote.Peer, target, typ string) error {
+// authorize says what a peer may send. Members may send everything; a client may call grains and ask what
+// the members say of themselves, with a message that has no room for state, and nothing else.
+func (n *Node) authorize(from remote.Peer, target, typ string) error {
 	if !from.Client {
 		return nil
 	}
 	toGrain := target == processGrain || len(target) > len(activationPrefix) && target[:len(activationPrefix)] == activationPrefix
-	if toGrain && slices.Contains([]string{typeGrainRequest, typeCancelCall}, typ) || target == processProbe && typ == typeProcess || target == processGossip && typ == convert.TypeGossipRequest {
+	if toGrain && (typ == typeGrainRequest || typ == typeCancelCall) || target == processGossip && typ == convert.TypeStateQuery {
 		return nil
+	}
+	n.count("cluster.clients.refused", 1)
+	if typ == convert.TypeGossipRequest {
+		n.gossip.countRefused(1)
 	}
 	return fmt.Errorf("cluster: a client may call grains and ask for state, it may not send %.80q to %.80q: %w", typ, target, core.ErrUnsupported)
 }

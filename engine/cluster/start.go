@@ -193,7 +193,7 @@ func (n *Node) startSystem(context.Context) error {
 	n.remote.AllowRaw(processGrain, typeGrainRequest, typeCancelCall, typeTerminated)
 	n.remote.AllowRaw(activationPrefix, typeGrainRequest, typeCancelCall)
 	n.remote.AllowRaw(processLookup, typeLookup)
-	n.remote.AllowRaw(processGossip, convert.TypeGossipRequest)
+	n.remote.AllowRaw(processGossip, convert.TypeGossipRequest, convert.TypeStateQuery)
 	n.remote.AllowRaw(processProbe, typeProcess)
 	n.remote.AllowRaw(processBroadcast, typeProcess)
 	return n.remote.Start(sys)

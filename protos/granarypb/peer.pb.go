@@ -679,6 +679,91 @@ func (x *ProcessResponse) GetError() *CallError {
 	return nil
 }
 
+// StateQuery is the question of a client what a member knows of the members' state; the answer is a
+// cluster.GossipResponse. It says how much of that the client holds already. By design it has no field
+// for state: a client reads, and tells nothing. Numbers are those of cluster.GossipRequest.
+type StateQuery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the exchange, from 1, growing at the client; 0: only whether the member is there.
+	Exchange uint64 `protobuf:"varint,100,opt,name=exchange,proto3" json:"exchange,omitempty"`
+	// What the receiver may believe that the client holds, corrected.
+	Lines []*GossipLine `protobuf:"bytes,101,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Last exchange with the receiver whose response the client has merged.
+	Answered uint64 `protobuf:"varint,102,opt,name=answered,proto3" json:"answered,omitempty"`
+	// Hash over the IDs of the members that versions speaks of: the client's view.
+	View uint64 `protobuf:"fixed64,104,opt,name=view,proto3" json:"view,omitempty"`
+	// For each member of that view, ascending by ID, the sequence number up to which the client holds
+	// all that the member wrote.
+	Versions      []uint64 `protobuf:"varint,105,rep,packed,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateQuery) Reset() {
+	*x = StateQuery{}
+	mi := &file_granary_peer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateQuery) ProtoMessage() {}
+
+func (x *StateQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_peer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateQuery.ProtoReflect.Descriptor instead.
+func (*StateQuery) Descriptor() ([]byte, []int) {
+	return file_granary_peer_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StateQuery) GetExchange() uint64 {
+	if x != nil {
+		return x.Exchange
+	}
+	return 0
+}
+
+func (x *StateQuery) GetLines() []*GossipLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *StateQuery) GetAnswered() uint64 {
+	if x != nil {
+		return x.Answered
+	}
+	return 0
+}
+
+func (x *StateQuery) GetView() uint64 {
+	if x != nil {
+		return x.View
+	}
+	return 0
+}
+
+func (x *StateQuery) GetVersions() []uint64 {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
 var File_granary_peer_proto protoreflect.FileDescriptor
 
 const file_granary_peer_proto_rawDesc = "" +
@@ -726,7 +811,14 @@ const file_granary_peer_proto_rawDesc = "" +
 	"\x0fProcessResponse\x12\x1b\n" +
 	"\ttype_name\x18\x01 \x01(\tR\btypeName\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12(\n" +
-	"\x05error\x18\x03 \x01(\v2\x12.granary.CallErrorR\x05errorB0Z.github.com/granary-go/granary/protos/granarypbb\x06proto3"
+	"\x05error\x18\x03 \x01(\v2\x12.granary.CallErrorR\x05error\"\xb1\x01\n" +
+	"\n" +
+	"StateQuery\x12\x1a\n" +
+	"\bexchange\x18d \x01(\x04R\bexchange\x12)\n" +
+	"\x05lines\x18e \x03(\v2\x13.granary.GossipLineR\x05lines\x12\x1a\n" +
+	"\banswered\x18f \x01(\x04R\banswered\x12\x12\n" +
+	"\x04view\x18h \x01(\x06R\x04view\x12\x1a\n" +
+	"\bversions\x18i \x03(\x04R\bversionsJ\x04\b\x01\x10\x02J\x04\b\x02\x10\x03J\x04\bg\x10hB0Z.github.com/granary-go/granary/protos/granarypbb\x06proto3"
 
 var (
 	file_granary_peer_proto_rawDescOnce sync.Once
@@ -740,7 +832,7 @@ func file_granary_peer_proto_rawDescGZIP() []byte {
 	return file_granary_peer_proto_rawDescData
 }
 
-var file_granary_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_granary_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_granary_peer_proto_goTypes = []any{
 	(*CancelCall)(nil),            // 0: granary.CancelCall
 	(*Receipt)(nil),               // 1: granary.Receipt
@@ -752,24 +844,27 @@ var file_granary_peer_proto_goTypes = []any{
 	(*CallError)(nil),             // 7: granary.CallError
 	(*ProcessRequest)(nil),        // 8: granary.ProcessRequest
 	(*ProcessResponse)(nil),       // 9: granary.ProcessResponse
-	(*Placement)(nil),             // 10: granary.Placement
-	(*ViewStamp)(nil),             // 11: granary.ViewStamp
-	(Delivery)(0),                 // 12: granary.Delivery
+	(*StateQuery)(nil),            // 10: granary.StateQuery
+	(*Placement)(nil),             // 11: granary.Placement
+	(*ViewStamp)(nil),             // 12: granary.ViewStamp
+	(Delivery)(0),                 // 13: granary.Delivery
+	(*GossipLine)(nil),            // 14: granary.GossipLine
 }
 var file_granary_peer_proto_depIdxs = []int32{
 	2,  // 0: granary.Receipt.refused:type_name -> granary.RefusedMessages
 	4,  // 1: granary.ActivationsTerminated.ends:type_name -> granary.ActivationEnd
-	10, // 2: granary.ActivationEnd.placement:type_name -> granary.Placement
-	11, // 3: granary.LookupRequest.view:type_name -> granary.ViewStamp
-	11, // 4: granary.LookupResponse.view:type_name -> granary.ViewStamp
+	11, // 2: granary.ActivationEnd.placement:type_name -> granary.Placement
+	12, // 3: granary.LookupRequest.view:type_name -> granary.ViewStamp
+	12, // 4: granary.LookupResponse.view:type_name -> granary.ViewStamp
 	7,  // 5: granary.LookupResponse.error:type_name -> granary.CallError
-	12, // 6: granary.CallError.delivery:type_name -> granary.Delivery
+	13, // 6: granary.CallError.delivery:type_name -> granary.Delivery
 	7,  // 7: granary.ProcessResponse.error:type_name -> granary.CallError
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	14, // 8: granary.StateQuery.lines:type_name -> granary.GossipLine
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_granary_peer_proto_init() }
@@ -784,7 +879,7 @@ func file_granary_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_peer_proto_rawDesc), len(file_granary_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -18,6 +18,7 @@ import (
 const (
 	TypeGossipRequest  = "cluster.GossipRequest"
 	TypeGossipResponse = "cluster.GossipResponse"
+	TypeStateQuery     = "granary.StateQuery" // of clients, answered by a GossipResponse
 )
 
 // Bounds of one message of gossip; what Granary sends keeps far below.
@@ -40,6 +41,15 @@ func AppendGossipRequest(b []byte, to core.MemberID, r *gossip.Request) []byte {
 	b = appendGossipLines(b, r.Lines)
 	b = appendNumber(b, 102, r.Answered)
 	b = appendNumber(b, 103, r.Known)
+	b = appendFixed(b, 104, r.View)
+	return appendNumbers(b, 105, r.Versions)
+}
+
+// AppendStateQuery appends r as a client sends it to b: without what only members may say.
+func AppendStateQuery(b []byte, r *gossip.Request) []byte {
+	b = appendNumber(b, 100, r.Exchange)
+	b = appendGossipLines(b, r.Lines)
+	b = appendNumber(b, 102, r.Answered)
 	b = appendFixed(b, 104, r.View)
 	return appendNumbers(b, 105, r.Versions)
 }
@@ -143,6 +153,21 @@ func GossipRequestFromWire(data []byte) (*gossip.Request, error) {
 		return nil, fmt.Errorf("gossip request: %w", err)
 	}
 	return r, nil
+}
+
+// StateQueryFromWire is the query of a client that data holds. One that brings state, or says what it was told
+// of the receiver, is refused: only members may.
+func StateQueryFromWire(data []byte) (*gossip.Request, error) {
+	err := eachField(data, func(f field) error {
+		if f.number == 1 || f.number == 2 || f.number == 103 {
+			return fmt.Errorf("field %d is for members: %w", f.number, core.ErrInvalid)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("state query: %w", err)
+	}
+	return GossipRequestFromWire(data)
 }
 
 // GossipResponseFromWire is the response that data holds; without any field it is the empty one of

@@ -81,6 +81,35 @@ func TestGossipIsGenerated(t *testing.T) {
 	}
 }
 
+// TestStateQueryCarriesNoState: what a client sends is the generated message, without what only members may
+// say; a query that has it is refused.
+func TestStateQueryCarriesNoState(t *testing.T) {
+	want := &granarypb.StateQuery{
+		Exchange: 7, Answered: 6, View: math.MaxUint64, Versions: gossipRequest.Versions,
+		Lines: []*granarypb.GossipLine{{Owner: "b", Version: 300}, {Owner: "c"}},
+	}
+	data, p := convert.AppendStateQuery(nil, gossipRequest), new(granarypb.StateQuery)
+	if err := proto.Unmarshal(data, p); err != nil || !proto.Equal(p, want) {
+		t.Errorf("the query reads\n%v, %v\nwant\n%v", p, err, want)
+	}
+	bare := *gossipRequest
+	bare.Entries, bare.Known = nil, 0
+	if got, err := convert.StateQueryFromWire(data); err != nil || !reflect.DeepEqual(got, &bare) {
+		t.Errorf("it comes back as %+v, %v", got, err)
+	}
+	for name, bad := range map[string][]byte{
+		"a request": convert.AppendGossipRequest(nil, "b", gossipRequest),
+		"no state":  convert.AppendGossipRequest(nil, "", &gossip.Request{}),
+		"receiver":  convert.AppendGossipRequest(nil, "b", &gossip.Request{})[2:],
+		"known":     {0xb8, 0x06, 1},
+		"garbage":   {0xff},
+	} {
+		if _, err := convert.StateQueryFromWire(bad); !errors.Is(err, core.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestGossipOfProtoActor: what nodes without own fields send.
 func TestGossipOfProtoActor(t *testing.T) {
 	empty := convert.AppendGossipRequest(nil, "b", &gossip.Request{})
@@ -259,6 +288,27 @@ func FuzzGossipRequest(f *testing.F) {
 			return
 		}
 		again, err := convert.GossipRequestFromWire(convert.AppendGossipRequest(nil, "b", r))
+		if err != nil || !reflect.DeepEqual(again, r) {
+			t.Fatalf("%+v comes back as %+v, %v", r, again, err)
+		}
+	})
+}
+
+func FuzzStateQuery(f *testing.F) {
+	f.Add(convert.AppendStateQuery(nil, &gossip.Request{Exchange: 1, Answered: 1, View: 2, Versions: []uint64{3}, Lines: gossipRequest.Lines[:1]}))
+	f.Add(convert.AppendGossipRequest(nil, "b", &gossip.Request{Entries: shortEntries}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var r *gossip.Request
+		var err error
+		frugal(t, data, func() { r, err = convert.StateQueryFromWire(data) })
+		if err != nil {
+			typed(t, err)
+			return
+		}
+		if len(r.Entries) > 0 || r.Known > 0 {
+			t.Fatalf("a query with state: %+v", r)
+		}
+		again, err := convert.StateQueryFromWire(convert.AppendStateQuery(nil, r))
 		if err != nil || !reflect.DeepEqual(again, r) {
 			t.Fatalf("%+v comes back as %+v, %v", r, again, err)
 		}
