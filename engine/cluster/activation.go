@@ -161,25 +161,29 @@ func reply(e actor.Envelope, v any, err error) {
 	}
 }
 
-// runLocal is the turn of a local call. The caller's own context is passed through unless there is
-// something to add to it: calls that come back need to know whose turn they come back to.
+// runLocal is the turn of a local call.
 func (a *activation) runLocal(f *frame, call *localCall) (any, error) {
 	if err := call.ctx.Err(); err != nil {
 		return nil, core.WithDelivery(err, core.Undelivered)
 	}
-	ctx := call.ctx
-	if call.chain != nil || call.headers != nil || call.method.Timeout > 0 || a.kind.reentrant {
-		turn := f.newTurn(ctx, a.node.Self(), call.headers, call.chain)
-		if call.method.Timeout > 0 {
-			turn.deadline = a.node.clock.Now().Add(call.method.Timeout)
-		}
-		defer turn.cancel(context.Canceled)
-		f.runs(turn)
-		ctx = turn
-	}
-	v, err := a.invoke(ctx, call.method, call.arg)
+	turn := f.localTurn(call)
+	defer turn.cancel(context.Canceled)
+	f.runs(turn)
+	v, err := a.invoke(turn, call.method, call.arg)
 	a.logOneWay(call.method, err)
 	return v, err
+}
+
+func (f *frame) localTurn(call *localCall) (turn *turnContext) {
+	if call.chain == nil && call.headers == nil {
+		turn = f.plainTurn(call.ctx)
+	} else {
+		turn = f.newTurn(call.ctx, f.a.node.Self(), call.headers, call.chain)
+	}
+	if limit := call.method.Timeout; limit > 0 {
+		turn.deadline = f.a.node.clock.Now().Add(limit)
+	}
+	return turn
 }
 
 // logOneWay gives the error of a method without an answer to the log.

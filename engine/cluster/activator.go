@@ -36,8 +36,6 @@ type kind struct {
 	maxLive int64
 	rate    float64
 	live    atomic.Int64
-
-	reentrant bool // some method is
 }
 
 func newKind(k grain.Kind) *kind {
@@ -46,9 +44,6 @@ func newKind(k grain.Kind) *kind {
 	out.idle = max(out.idle, 0)
 	set(&out.maxLive, defaultMaxActivations)
 	set(&out.rate, defaultMaxNewRate)
-	for m := range out.Methods() {
-		out.reentrant = out.reentrant || m.Reentrant
-	}
 	out.props = &actor.Props{
 		Mailbox:  actor.MailboxConfig{Size: k.Mailbox},
 		Guardian: actor.AlwaysHalt{},

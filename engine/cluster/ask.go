@@ -35,7 +35,7 @@ func (n *Node) askLocal(ctx context.Context, ref *actor.Ref, q *question) (grain
 		return grain.Reply{}, core.WithDelivery(err, core.Undelivered)
 	}
 	call := newLocalCall(&n.localCalls, ctx, m, arg)
-	call.headers, call.chain = q.opts.Headers, q.from.chain
+	call.headers, call.chain = q.opts.Headers, q.chain
 	if q.tell {
 		return grain.Reply{}, n.tellLocal(ref, call)
 	}
@@ -95,7 +95,7 @@ func (n *Node) askRemote(ctx context.Context, ref *actor.Ref, member core.Member
 	req := &wireRequest{index: int32(q.Index), data: q.data, codec: q.codec, method: []byte(q.Method), idempotent: q.opts.Idempotent}
 	if !q.tell {
 		req.remaining = remaining(ctx, n.clock)
-		for _, id := range q.from.chain {
+		for _, id := range q.chain {
 			req.chain = append(req.chain, id.String())
 		}
 	}

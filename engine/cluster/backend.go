@@ -12,37 +12,24 @@ import (
 	"github.com/granary-go/granary/engine/grain"
 )
 
-// origin is who makes a call: the activation whose turn waits for it, with the chain of grains that
-// wait for that turn. The zero value is outside of all grains.
-type origin struct {
-	a     *activation
-	chain []core.Identity
-}
-
-// originOf is the origin of a call of a under ctx.
-func (a *activation) originOf(ctx context.Context) origin {
-	if t, ok := ctx.Value(grain.TurnKey{}).(*grain.Turn); ok && t != nil && t.Identity() == a.id {
-		return origin{a, grain.AppendChain(t.Chain, a.id)}
-	}
-	return origin{a, []core.Identity{a.id}}
-}
-
 // Call is Self.Call. While it waits, calls that come back through its chain may run.
 func (a *activation) Call(ctx context.Context, r grain.Request) (grain.Reply, error) {
 	if err := a.mayCall(ctx, &r); err != nil {
 		return grain.Reply{}, err
 	}
-	from := a.originOf(ctx)
-	t, ok := ctx.Value(turnKey{}).(*turnContext)
-	switch {
-	case !ok:
-		number := a.outer.strays()
-		defer a.outer.strayed(number)
-	case t.frame.a == a:
-		counted := t.frame.leave(t.number)
-		defer t.frame.back(t.number, counted)
+	if t := a.node.turnOf(ctx); t != nil {
+		return a.node.callWithin(ctx, t, r)
 	}
-	return a.node.callFrom(ctx, r, from)
+	number := a.outer.strays()
+	defer a.outer.strayed(number)
+	return a.node.callFrom(ctx, r, []core.Identity{a.id})
+}
+
+// callWithin makes a call that the turn t waits for.
+func (n *Node) callWithin(ctx context.Context, t *turnContext, r grain.Request) (grain.Reply, error) {
+	counted := t.frame.leave(t.number)
+	defer t.frame.back(t.number, counted)
+	return n.callFrom(ctx, r, t.chain())
 }
 
 // Tell is Self.Tell. Nobody waits, so there is no chain.

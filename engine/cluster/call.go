@@ -18,38 +18,40 @@ import (
 // have run, or if it may run twice. The error says what is known of it: core.DeliveryOf.
 //
 // A call without a deadline looks for its grain for Config.CallTimeout, and then waits for the method
-// as long as it takes. Within a grain, Self.Call is the way: it knows who waits for whom.
+// as long as it takes. Within a grain, pass the ctx of the turn on, here as to Self.Call: it knows who
+// waits for whom.
 func (n *Node) Call(ctx context.Context, r grain.Request) (grain.Reply, error) {
-	if t, ok := ctx.Value(turnKey{}).(*turnContext); ok && t.node == n {
-		return t.frame.a.Call(ctx, r)
+	if t := n.turnOf(ctx); t != nil {
+		return n.callWithin(ctx, t, r)
 	}
-	return n.callFrom(ctx, r, origin{})
+	return n.callFrom(ctx, r, nil)
 }
 
 // Tell is Call without an answer. It returns when the message is on its way; what is lost after that
 // is a dead letter.
 func (n *Node) Tell(ctx context.Context, r grain.Request) error { return n.tellFrom(ctx, r) }
 
-func (n *Node) callFrom(ctx context.Context, r grain.Request, from origin) (grain.Reply, error) {
+// callFrom makes a call at the end of a chain of grains that wait for it; nil: from outside of grains.
+func (n *Node) callFrom(ctx context.Context, r grain.Request, chain []core.Identity) (grain.Reply, error) {
 	if n.calls == nil {
-		return n.call(ctx, r, from)
+		return n.call(ctx, r, chain)
 	}
-	return n.calls(context.WithValue(ctx, originKey{}, from), r)
+	return n.calls(context.WithValue(ctx, chainKey{}, chain), r)
 }
 
-// originKey carries the origin of a call through interceptors.
-type originKey struct{}
+// chainKey carries the chain of a call through interceptors.
+type chainKey struct{}
 
 func (n *Node) callIntercepted(ctx context.Context, r grain.Request) (grain.Reply, error) {
-	from, _ := ctx.Value(originKey{}).(origin)
-	return n.call(ctx, r, from)
+	chain, _ := ctx.Value(chainKey{}).([]core.Identity)
+	return n.call(ctx, r, chain)
 }
 
 // question is one call on its way through all its attempts.
 type question struct {
 	grain.Request
 	opts  grain.Options
-	from  origin
+	chain []core.Identity // of grains that wait for the call; nil: it comes from outside of grains
 	tell  bool
 	data  []byte // the argument for the wire, once encoded
 	codec string
@@ -57,8 +59,8 @@ type question struct {
 }
 
 // call is the loop of attempts.
-func (n *Node) call(ctx context.Context, r grain.Request, from origin) (grain.Reply, error) {
-	q := question{Request: r, from: from}
+func (n *Node) call(ctx context.Context, r grain.Request, chain []core.Identity) (grain.Reply, error) {
+	q := question{Request: r, chain: chain}
 	if len(r.Options) > 0 {
 		q.opts = grain.ResolveOptions(r.Options)
 	}
@@ -109,8 +111,8 @@ func (n *Node) mayCall(ctx context.Context, q *question) error {
 	if !n.open.Load() {
 		return core.WithDelivery(fmt.Errorf("cluster: call %s of %s: the node is not running: %w", q.Method, q.To, core.ErrStopped), core.Undelivered)
 	}
-	if len(q.from.chain) > grain.MaxChain {
-		return grain.CheckChain(q.from.chain, q.To, true)
+	if len(q.chain) > grain.MaxChain {
+		return grain.CheckChain(q.chain, q.To, true)
 	}
 	return nil
 }

@@ -55,6 +55,7 @@ type Node struct {
 	sys        *actor.System // from the second step of Start on
 	cache      *pidcache.Cache
 	localCalls sync.Pool // of *localCall
+	contexts   sync.Pool // of *contextBatch
 	acts       *table
 	rates      *rates
 	routed     routedCalls

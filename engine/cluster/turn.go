@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/grain"
@@ -134,10 +133,9 @@ func (f *frame) back(number uint64, counted bool) {
 	f.holds = true
 }
 
-// strays is called before a call goes out under a context that tells of no turn: that of a call from
-// outside of grains, which is passed through where no method is reentrant, or one of the grain's own.
-// It may be the present turn's and may be not, so the turn keeps the right to run. The result is for
-// strayed.
+// strays is called before a call goes out under a context that tells of no turn, one of the grain's
+// own. It may be the present turn's and may be not, so the turn keeps the right to run. The result is
+// for strayed.
 func (f *frame) strays() (number uint64) {
 	t := &f.a.turns
 	t.mu.Lock()
@@ -169,9 +167,6 @@ func (a *activation) waits(m *grain.MethodSpec) bool {
 	return t.suspended > 0 || a.outer.astray > 0 && !m.Reentrant
 }
 
-// turnKey finds the turn that a context belongs to.
-type turnKey struct{}
-
 // invoke runs one method. The error is what the caller may see; a panic passes through.
 func (a *activation) invoke(ctx context.Context, m *grain.MethodSpec, arg any) (any, error) {
 	var v any
@@ -190,144 +185,3 @@ func (a *activation) invoke(ctx context.Context, m *grain.MethodSpec, arg any) (
 	}
 	return nil, core.WithDelivery(grain.ErrorOf(err), delivery)
 }
-
-// turnContext is the context of a turn that has a Turn: of a call from the wire or from another
-// grain, of a hook, of a timer. It is one allocation; a channel and a timer are only made for those
-// who ask for Done.
-type turnContext struct {
-	parent   context.Context // whose end and values are this one's too
-	turn     grain.Turn
-	frame    *frame
-	number   uint64 // of the turn in its frame
-	node     *Node
-	deadline time.Time // zero: only the parent's
-
-	mu         sync.Mutex
-	err        error
-	done       chan struct{}
-	stopTimer  func() bool
-	stopParent func() bool
-	stopBase   func() bool
-	after      map[*func()]struct{} // what AfterFunc registered
-}
-
-// Deadline is the earlier one of the call's and the parent's.
-func (c *turnContext) Deadline() (time.Time, bool) {
-	at, ok := c.parent.Deadline()
-	if c.deadline.IsZero() || ok && at.Before(c.deadline) {
-		return at, ok
-	}
-	return c.deadline, true
-}
-
-// Value answers for the turn; everything else is the parent's.
-func (c *turnContext) Value(key any) any {
-	switch key.(type) {
-	case grain.TurnKey:
-		return &c.turn
-	case turnKey:
-		return c
-	}
-	return c.parent.Value(key)
-}
-
-// Err looks at the clock and the parent too, so that it is right without a timer.
-func (c *turnContext) Err() error {
-	c.mu.Lock()
-	err := c.err
-	c.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	if err = c.parent.Err(); err == nil {
-		err = c.node.base.Err()
-	}
-	if err == nil && !c.deadline.IsZero() && !c.node.clock.Now().Before(c.deadline) {
-		err = context.DeadlineExceeded
-	}
-	if err != nil {
-		c.cancel(err)
-	}
-	return err
-}
-
-// Done makes what watches over the end.
-func (c *turnContext) Done() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.done != nil {
-		return c.done
-	}
-	c.done = make(chan struct{})
-	if c.err != nil {
-		close(c.done)
-		return c.done
-	}
-	if !c.deadline.IsZero() {
-		left := c.deadline.Sub(c.node.clock.Now())
-		c.stopTimer = c.node.clock.AfterFunc(left, func() { c.cancel(context.DeadlineExceeded) })
-	}
-	if c.parent.Done() != nil {
-		c.stopParent = context.AfterFunc(c.parent, func() { c.cancel(c.parent.Err()) })
-	}
-	if c.parent != c.node.base { // a call from outside of grains ends with the node too
-		c.stopBase = context.AfterFunc(c.node.base, func() { c.cancel(c.node.base.Err()) })
-	}
-	return c.done
-}
-
-// AfterFunc lets package context make children without a goroutine for each.
-func (c *turnContext) AfterFunc(f func()) (stop func() bool) {
-	c.Done() // watches over the end
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		c.node.group.Go("context", f)
-		return func() bool { return false }
-	}
-	if c.after == nil {
-		c.after = map[*func()]struct{}{}
-	}
-	key := &f
-	c.after[key] = struct{}{}
-	return func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		_, there := c.after[key]
-		delete(c.after, key)
-		return there
-	}
-}
-
-// cancel ends the context, the first time it is called. The end of a turn calls it too.
-func (c *turnContext) cancel(err error) {
-	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	c.err = err
-	if c.done != nil {
-		close(c.done)
-	}
-	after, stops := c.after, [...]func() bool{c.stopTimer, c.stopParent, c.stopBase}
-	c.after = nil
-	c.mu.Unlock()
-	for _, stop := range stops {
-		if stop != nil {
-			stop()
-		}
-	}
-	for f := range after {
-		c.node.group.Go("context", *f)
-	}
-}
-
-// newTurn makes a context for the turn f. The chain is that of the calls which wait for the turn.
-func (f *frame) newTurn(parent context.Context, from core.Member, headers map[string]string, chain []core.Identity) *turnContext {
-	c := &turnContext{parent: parent, node: f.a.node, frame: f, number: f.number}
-	c.turn = grain.Turn{Self: grain.NewSelf(f.a), Peer: from, Headers: headers, Chain: chain}
-	return c
-}
-
-var _ context.Context = (*turnContext)(nil)

@@ -147,7 +147,7 @@ func TestContextOfATurn(t *testing.T) {
 					n := testNode(t)
 					parent, cancel := setup.parent()
 					defer cancel()
-					c := &turnContext{parent: parent, node: n, frame: &frame{}, deadline: n.clock.Now().Add(setup.deadline)}
+					c := &turnContext{parent: parent, frame: &frame{a: &activation{node: n}}, deadline: n.clock.Now().Add(setup.deadline)}
 					defer c.cancel(context.Canceled)
 					if c.Value(key{}) != 1 || c.Value(turnKey{}) != c {
 						t.Error("values")
