@@ -291,7 +291,7 @@ func safeDecode(enc Encoded) (msg any, err error) {
 // crashed turns a panic, or the end of the goroutine, into a failure of this actor.
 func (c *cell) crashed(value any) {
 	if value == nil {
-		value = "the handler ended its goroutine (runtime.Goexit)"
+		value = Goexit
 	}
 	err := &PanicError{Value: value, Stack: debug.Stack()}
 	var msg any
@@ -322,7 +322,7 @@ func (c *cell) lifecycle(msg any) (err *PanicError) {
 		}
 		v := recover()
 		if v == nil {
-			v = "the handler ended its goroutine (runtime.Goexit)"
+			v = Goexit
 		}
 		err = &PanicError{Value: v, Stack: debug.Stack()}
 		c.ref.sys.panicked(&c.ref, err)

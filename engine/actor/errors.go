@@ -54,10 +54,13 @@ func (e *OverloadError) Delivery() core.Delivery { return core.Undelivered }
 // overloadRetry is what a refused sender is told to wait: some turns of a busy actor.
 const overloadRetry = 10 * time.Millisecond
 
+// Goexit is the Value of a PanicError where the code did not panic, but ended its goroutine.
+const Goexit = "the handler ended its goroutine (runtime.Goexit)"
+
 // PanicError is a panic of user code as an error. Whoever waits for the answer of the message in hand
 // gets it.
 type PanicError struct {
-	Value any    // what the code panicked with; for runtime.Goexit a text that says so
+	Value any    // what the code panicked with; for runtime.Goexit the text Goexit
 	Stack []byte // of the goroutine at that moment; for the log, it never crosses the wire
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -82,17 +81,37 @@ func (a *activation) Receive(c *actor.Context) {
 }
 
 // start is the first turn: the factory, then the grain's own start-up. What fails is the answer of
-// all who wait, and the end of the activation.
+// all who wait, and the end of the activation; so is a panic, or the end of the goroutine.
 func (a *activation) start() {
 	a.node.acts.get(a.id) // waits for spawn to be done
 	a.outer.begin()
 	defer a.outer.end()
 	ctx := a.outer.newTurn(a.node.base, a.node.Self(), nil, nil)
 	a.starting.Store(ctx)
-	err := a.instantiate(ctx)
-	a.starting.Store(nil)
-	ctx.cancel(context.Canceled)
-	a.touch()
+	hook, ended := "the factory", false
+	var err error
+	defer func() {
+		if !ended {
+			p := recover()
+			a.logCrash(hook, p)
+			err = grain.PanicIn(hook, p)
+		}
+		a.starting.Store(nil)
+		ctx.cancel(context.Canceled)
+		a.touch()
+		a.begun(err)
+	}()
+	if a.grain, err = a.kind.Instance(grain.NewSelf(a)); err == nil {
+		if g, ok := a.grain.(grain.Activator); ok {
+			hook = "the hook Activate"
+			err = g.Activate(ctx)
+		}
+	}
+	ended = true
+}
+
+// begun is the end of the start-up.
+func (a *activation) begun(err error) {
 	if err == nil {
 		a.started = true
 		if f := a.node.observer.Activated; f != nil {
@@ -112,25 +131,20 @@ func (a *activation) start() {
 	})
 }
 
+// guardian ends an activation whose code failed. One whose start ended its goroutine is not over yet:
+// it answers those who wait, as after any failed start.
+type guardian struct{}
+
+// Decide implements actor.Strategy.
+func (guardian) Decide(f *actor.Failure) actor.Verdict {
+	if f.Message == (actor.Started{}) {
+		return actor.Verdict{Directive: actor.Resume}
+	}
+	return actor.Verdict{Directive: actor.Halt}
+}
+
 // failedLinger is how long an activation whose start failed waits for a call to tell.
 const failedLinger = 200 * time.Millisecond
-
-// instantiate makes the grain and starts it; a panic is an error.
-func (a *activation) instantiate(ctx *turnContext) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			a.node.log.Error("cluster: panic in the start of a grain", "kind", a.id.Kind, "key", a.id.Key, "panic", v, "stack", string(debug.Stack()))
-			err = grain.PanicError(v)
-		}
-	}()
-	if a.grain, err = a.kind.Instance(grain.NewSelf(a)); err != nil {
-		return err
-	}
-	if g, ok := a.grain.(grain.Activator); ok {
-		return g.Activate(ctx)
-	}
-	return nil
-}
 
 // local runs a call of this process.
 func (a *activation) local(c *actor.Context, call *localCall) {
@@ -266,7 +280,20 @@ func (a *activation) stopped() {
 	defer a.outer.end()
 	ctx := a.outer.newTurn(a.node.base, a.node.Self(), nil, nil)
 	defer ctx.cancel(context.Canceled)
-	if err := g.Deactivate(ctx, a.why); err != nil && !errors.Is(err, context.Canceled) {
+	a.deactivate(ctx, g)
+}
+
+// deactivate runs the grain's own last turn.
+func (a *activation) deactivate(ctx *turnContext, g grain.Deactivator) {
+	ended := false
+	defer func() {
+		if !ended {
+			a.logCrash("the hook Deactivate", recover())
+		}
+	}()
+	err := g.Deactivate(ctx, a.why)
+	ended = true
+	if err != nil && !errors.Is(err, context.Canceled) {
 		a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: a grain failed to deactivate", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.String("why", a.why.String()), slog.Any("error", err))
 	}
 }

@@ -46,7 +46,7 @@ func newKind(k grain.Kind) *kind {
 	set(&out.rate, defaultMaxNewRate)
 	out.props = &actor.Props{
 		Mailbox:  actor.MailboxConfig{Size: k.Mailbox},
-		Guardian: actor.AlwaysHalt{},
+		Guardian: guardian{},
 		Gate:     gate,
 		Closed:   func(a actor.Actor) { a.(*activation).closed() },
 	}

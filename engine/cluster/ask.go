@@ -65,9 +65,17 @@ func (n *Node) askLocal(ctx context.Context, ref *actor.Ref, q *question) (grain
 		return grain.Reply{}, core.WithDelivery(err, delivery)
 	}
 	if p, ok := errors.AsType[*actor.PanicError](err); ok {
-		err = core.WithDelivery(grain.PanicError(p.Value), core.Delivered)
+		err = core.WithDelivery(methodPanic(p), core.Delivered)
 	}
 	return grain.Reply{}, err
+}
+
+// methodPanic is what the caller sees of a method that did not return.
+func methodPanic(p *actor.PanicError) *grain.Error {
+	if p.Value == actor.Goexit {
+		return grain.PanicIn("the method", nil)
+	}
+	return grain.PanicError(p.Value)
 }
 
 // tellLocal sends a call whose caller does not wait: its context is the node's.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"log/slog"
 	"runtime/debug"
 
 	"github.com/granary-go/granary/core"
@@ -128,30 +129,40 @@ func (a *activation) innerLocal(f *frame, call *localCall, e actor.Envelope) {
 		call.release()
 		return
 	}
-	var v any
-	err := a.guard(func() (err error) { v, err = a.runLocal(f, call); return err })
-	reply(e, v, err)
-	call.release()
+	a.guard(func() (any, error) { return a.runLocal(f, call) }, func(v any, err error) {
+		reply(e, v, err)
+		call.release()
+	})
 }
 
 func (a *activation) innerRemote(f *frame, in *inCall) {
-	var v any
-	err := a.guard(func() (err error) { v, err = a.runRemote(f, in); return err })
-	in.Reply(0, v, err)
+	a.guard(func() (any, error) { return a.runRemote(f, in) }, func(v any, err error) { in.Reply(0, v, err) })
 }
 
-// guard is the recover frame of a reentrant turn: a panic is the caller's answer and the end of the
-// activation, as in any turn. After the last turn nothing runs.
-func (a *activation) guard(run func() error) (err error) {
+// guard runs a reentrant turn and answers its caller, however it ends: a panic or the end of its goroutine
+// is the caller's answer and the end of the activation, as in any turn. After the last turn nothing runs.
+func (a *activation) guard(run func() (any, error), answer func(v any, err error)) {
 	if a.sealed.Load() {
-		return &actor.DeadLetterError{Target: a.place.PID}
+		answer(nil, &actor.DeadLetterError{Target: a.place.PID})
+		return
 	}
+	ended := false
 	defer func() {
-		if v := recover(); v != nil {
-			a.node.log.Error("cluster: panic in a grain", "kind", a.id.Kind, "key", a.id.Key, "panic", v, "stack", string(debug.Stack()))
-			err = core.WithDelivery(grain.PanicError(v), core.Delivered)
-			_ = a.node.sys.Nudge(a.ref, drain{core.StopFailed}) // it may be ending already
+		if ended {
+			return
 		}
+		p := recover()
+		a.logCrash("a reentrant method", p)
+		answer(nil, core.WithDelivery(grain.PanicIn("the method", p), core.Delivered))
+		_ = a.node.sys.Nudge(a.ref, drain{core.StopFailed}) // it may be ending already
 	}()
-	return run()
+	v, err := run()
+	ended = true
+	answer(v, err)
+}
+
+// logCrash tells of code of the grain that panicked or ended its goroutine.
+func (a *activation) logCrash(what string, p any) {
+	a.node.log.LogAttrs(a.node.base, slog.LevelError, "cluster: panic in a grain", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.String("in", what),
+		slog.String("error", grain.PanicIn(what, p).Message), slog.String("stack", string(debug.Stack())))
 }

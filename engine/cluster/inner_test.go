@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -209,4 +212,71 @@ func TestCallsUnderWayAreForgotten(t *testing.T) {
 			t.Errorf("%d calls are still known; %d were refused, %d given up", n, refused.Load(), given.Load())
 		}
 	})
+}
+
+// TestReentrantTurnThatDoesNotReturn panics or ends its goroutine: its caller hears of it at once, as of
+// any method, and the grain is a fresh one afterwards.
+func TestReentrantTurnThatDoesNotReturn(t *testing.T) {
+	for name, end := range map[string]func(){"panicked": func() { panic("in the turn") }, "ended its goroutine": runtime.Goexit} {
+		for i, way := range []string{"local", "remote"} {
+			t.Run(name+" "+way, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var inner error
+					var made atomic.Int32
+					a := grain.KindOf("A", func(self grain.Self) (*scripted, error) { made.Add(1); return &scripted{Self: self}, nil },
+						script(func(s *scripted, ctx context.Context) error {
+							inner = do(ctx, s, "B", "Back")
+							return nil
+						}).method("Outer"),
+						script(func(*scripted, context.Context) error { end(); return nil }).method("Inner").Reentrant())
+					b := scriptedKind("B", nil, script(func(s *scripted, ctx context.Context) error { return do(ctx, s, "A", "Inner") }).method("Back"))
+					kinds := []grain.Kinds{{a, b}, nil}
+					if way == "remote" {
+						kinds = []grain.Kinds{{a}, {b}}
+					}
+					c := clustertest.Start(t, clustertest.Config{Members: 2, Lookup: newRing, Node: func(i int, _ *cluster.Config, parts *cluster.Components) { parts.Kinds = kinds[i] }})
+					c.Agree()
+					began := time.Now()
+					if err := do(t.Context(), c.Node(i), "A", "Outer"); err != nil {
+						t.Errorf("the outer turn: %v", err)
+					}
+					if e, ok := errors.AsType[*grain.Error](inner); !ok || e.Code != grain.Internal || !strings.Contains(e.Message, "the method "+name) || core.DeliveryOf(inner) != core.Delivered {
+						t.Errorf("the inner turn's caller: %v (%v)", inner, core.DeliveryOf(inner))
+					}
+					if took := time.Since(began); took > time.Second {
+						t.Errorf("it took %v", took)
+					}
+					if err := do(t.Context(), c.Node(i), "A", "Outer"); err != nil || made.Load() != 2 {
+						t.Errorf("the next call: %v; %d grains were made, want a fresh one", err, made.Load())
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestHooksThatDoNotReturn are named in the log, and the next activation runs.
+func TestHooksThatDoNotReturn(t *testing.T) {
+	for key, want := range map[string]string{
+		"panic-deactivate": "the hook Deactivate panicked: in Deactivate", "goexit-deactivate": "the hook Deactivate ended its goroutine",
+		"panic-make": "the factory panicked: in the factory", "goexit-activate": "the hook Activate ended its goroutine",
+	} {
+		t.Run(key, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log lockedBuffer
+				node := clustertest.Start(t, clustertest.Config{Members: 1, Kinds: grain.Kinds{keeperKind("Keeper", nil)}, Log: slog.New(slog.NewTextHandler(&log, nil))}).Node(0)
+				_, _ = keep(t.Context(), node, "Keeper", key, "stop")
+				time.Sleep(time.Second)
+				if !strings.Contains(log.String(), want) {
+					t.Errorf("the log does not tell %q:\n%s", want, log.String())
+				}
+				if live := node.Kinds()[0].Live; live != 0 {
+					t.Errorf("%d live", live)
+				}
+				if got, err := keep(t.Context(), node, "Keeper", "other", "x"); err != nil || got != "1" {
+					t.Errorf("another grain: %q, %v", got, err)
+				}
+			})
+		})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/granary-go/granary/core"
@@ -31,6 +32,10 @@ func keeperKind(name string, tell func(event string)) grain.Kind {
 			return nil, errKeeper
 		case "panic-make":
 			panic("in the factory")
+		case "goexit-make":
+			runtime.Goexit()
+		case "nil-make":
+			return nil, nil //nolint:nilnil // that is the mistake
 		}
 		return &keeper{self: self, tell: tell}, nil
 	}
@@ -49,6 +54,8 @@ func (k *keeper) Activate(ctx context.Context) error {
 		return errKeeper
 	case "panic-activate":
 		panic("in Activate")
+	case "goexit-activate":
+		runtime.Goexit()
 	case "hang-activate":
 		<-ctx.Done()
 		return ctx.Err()
@@ -64,6 +71,8 @@ func (k *keeper) Deactivate(ctx context.Context, why core.StopReason) error {
 		return ctx.Err()
 	case "panic-deactivate":
 		panic("in Deactivate")
+	case "goexit-deactivate":
+		runtime.Goexit()
 	case "slow-deactivate":
 		time.Sleep(300 * time.Millisecond)
 	}
@@ -79,6 +88,8 @@ func (k *keeper) Keep(ctx context.Context, what string) (string, error) {
 		return "", errKeeper
 	case "panic":
 		panic("in Keep")
+	case "goexit":
+		runtime.Goexit()
 	case "hang":
 		<-ctx.Done()
 		return "", ctx.Err()

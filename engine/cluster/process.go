@@ -150,7 +150,7 @@ func (p *process) protect(ctx context.Context, from core.Member, w *wireEnvelope
 	defer func() {
 		if v := recover(); v != nil {
 			p.n.log.Error("cluster: panic in a process", "process", p.name, "panic", v)
-			err = core.WithDelivery(grain.PanicError(v), core.Delivered)
+			err = core.WithDelivery(grain.PanicIn("the process "+p.name, v), core.Delivered)
 		}
 	}()
 	return p.handle(ctx, from, w.view, w.message)

@@ -103,9 +103,12 @@ func TestFailingStart(t *testing.T) {
 		is   error
 	}{
 		{"error-make", grain.Unknown, "keeper's own error", nil},
-		{"panic-make", grain.Internal, "panic", nil},
+		{"panic-make", grain.Internal, "the factory panicked: in the factory", nil},
+		{"goexit-make", grain.Internal, "the factory ended its goroutine", nil},
+		{"nil-make", grain.Internal, `the factory of kind "Keeper" returned a nil *cluster_test.keeper and no error`, nil},
 		{"error-activate", grain.Unknown, "keeper's own error", nil},
-		{"panic-activate", grain.Internal, "panic", nil},
+		{"panic-activate", grain.Internal, "the hook Activate panicked: in Activate", nil},
+		{"goexit-activate", grain.Internal, "the hook Activate ended its goroutine", nil},
 	}
 	for _, test := range tests {
 		t.Run(test.key, func(t *testing.T) {
@@ -148,22 +151,30 @@ func TestHangingStartEndsWithTheCaller(t *testing.T) {
 }
 
 func TestPanicInAMethod(t *testing.T) {
-	bothWays(t, nil, func(t *testing.T, caller *cluster.Node, p *pair) {
-		_, err := keep(t.Context(), caller, "Keeper", "x", "panic")
-		if grain.CodeOf(err) != grain.Internal || core.DeliveryOf(err) != core.Delivered {
-			t.Fatalf("%v: %v, %v", err, grain.CodeOf(err), core.DeliveryOf(err))
-		}
-		if text := err.Error(); strings.Contains(text, "goroutine") || strings.Contains(text, ".go:") {
-			t.Errorf("the stack crossed: %s", text)
-		}
-		got, err := keep(t.Context(), caller, "Keeper", "x", "again")
-		if got != "1" || err != nil {
-			t.Fatalf("the next call: %q, %v: want a fresh grain", got, err)
-		}
-		if p.live() != 1 || p.events.count("ended failed") != 1 || p.events.count("deactivate failed") != 1 {
-			t.Errorf("live %d, events %v", p.live(), p.events.take())
-		}
-	})
+	for what, text := range map[string]string{"panic": "the method panicked: in Keep", "goexit": "the method ended its goroutine"} {
+		t.Run(what, func(t *testing.T) {
+			bothWays(t, nil, func(t *testing.T, caller *cluster.Node, p *pair) {
+				began := time.Now()
+				_, err := keep(t.Context(), caller, "Keeper", "x", what)
+				if grain.CodeOf(err) != grain.Internal || core.DeliveryOf(err) != core.Delivered || !strings.Contains(err.Error(), text) {
+					t.Fatalf("%v: %v, %v", err, grain.CodeOf(err), core.DeliveryOf(err))
+				}
+				if text := err.Error(); strings.Contains(text, "goroutine 1") || strings.Contains(text, ".go:") {
+					t.Errorf("the stack crossed: %s", text)
+				}
+				if took := time.Since(began); took > 100*time.Millisecond {
+					t.Errorf("the caller heard of it after %v", took)
+				}
+				got, err := keep(t.Context(), caller, "Keeper", "x", "again")
+				if got != "1" || err != nil {
+					t.Fatalf("the next call: %q, %v: want a fresh grain", got, err)
+				}
+				if p.live() != 1 || p.events.count("ended failed") != 1 || p.events.count("deactivate failed") != 1 {
+					t.Errorf("live %d, events %v", p.live(), p.events.take())
+				}
+			})
+		})
+	}
 }
 
 // TestCountsAfterPanics reads Kinds while grains panic side by side: at the end nothing is left over.

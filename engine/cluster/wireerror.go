@@ -54,7 +54,7 @@ func (errorCodec) EncodeError(err error) proto.Message {
 		p.RetryAfterMicros = max(after, time.Microsecond).Microseconds()
 	}
 	if panicked, ok := errors.AsType[*actor.PanicError](err); ok {
-		err = grain.PanicError(panicked.Value)
+		err = methodPanic(panicked)
 	}
 	if e, ok := errors.AsType[*grain.Error](err); ok {
 		w := e.Wire()

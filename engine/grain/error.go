@@ -115,12 +115,19 @@ func ErrorOf(err error) *Error {
 
 // PanicError is what the caller of a method that panicked gets: Internal, the value's text cut at
 // 256 bytes, and never the stack.
-func PanicError(value any) *Error {
+func PanicError(value any) *Error { return PanicIn("the method", value) }
+
+// PanicIn is PanicError for other code than a method, such as "the hook Activate". A nil value stands
+// for code that ended its goroutine, by runtime.Goexit: no panic has that value.
+func PanicIn(what string, value any) *Error {
+	if value == nil {
+		return &Error{Code: Internal, Message: what + " ended its goroutine (runtime.Goexit) instead of returning"}
+	}
 	text := fmt.Sprint(value)
 	if len(text) > 256 {
 		text = text[:256] + "…"
 	}
-	return &Error{Code: Internal, Message: "the method panicked: " + strings.ToValidUTF8(text, replacement)}
+	return &Error{Code: Internal, Message: what + " panicked: " + strings.ToValidUTF8(text, replacement)}
 }
 
 // CodeOf is the code of err: that of the *Error in its chain, else that of the sentinel of core or

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"strings"
 	"time"
 	"unicode"
@@ -107,7 +108,7 @@ func (k *Kind) Check() error {
 }
 
 // Instance makes a grain for one activation. The error is the factory's own, or of code Internal if
-// it returned neither a grain nor an error. A panic of the factory is not recovered here.
+// it returned neither a grain nor an error, or a nil pointer. A panic of the factory is not recovered here.
 func (k *Kind) Instance(self Self) (any, error) {
 	if k.impl == nil || k.impl.factory == nil {
 		return nil, Errorf(Internal, "kind %q has no factory: %w", k.Name, core.ErrInvalid)
@@ -118,6 +119,9 @@ func (k *Kind) Instance(self Self) (any, error) {
 	}
 	if g == nil {
 		return nil, Errorf(Internal, "the factory of kind %q returned neither a grain nor an error", k.Name)
+	}
+	if v := reflect.ValueOf(g); v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, Errorf(Internal, "the factory of kind %q returned a nil %T and no error: return a grain, or the error for which there is none", k.Name, g)
 	}
 	return g, nil
 }
