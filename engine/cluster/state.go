@@ -50,7 +50,7 @@ type StateValue struct {
 // It waits until the value is in force here, which takes no time to speak of; that is no promise that
 // anybody else knows it. What is refused counts as "cluster.gossip.refused". Errors: ErrStateKeys,
 // ErrStateSize, core.ErrInvalid (the key, or a value that cannot be written), core.ErrUnsupported (a
-// client has nothing to say), core.ErrStopped (before Start or after Stop), the cause of ctx.
+// client reads only: what it set would be kept by all members on the word of one that is none of them), core.ErrStopped (before Start or after Stop), the cause of ctx.
 func (n *Node) SetState(ctx context.Context, key string, value any) error {
 	message, err := stateMessage(value)
 	if err == nil {
@@ -70,7 +70,7 @@ func (n *Node) SetState(ctx context.Context, key string, value any) error {
 
 func (n *Node) checkSet(key string, value core.Message) error {
 	if n.cfg.Client {
-		return fmt.Errorf("a client has nothing to say; set it on a member: %w", core.ErrUnsupported)
+		return fmt.Errorf("a client reads state, it sets none; set it on a member, or call a grain that does: %w", core.ErrUnsupported)
 	}
 	if strings.HasPrefix(key, "$") || slices.Contains(engineKeys(), key) {
 		return fmt.Errorf("the key is the engine's own: %w", core.ErrInvalid)
