@@ -30,7 +30,7 @@ const withoutRace = "Alloc|IsSmall|BytesPer|Freed|^Fuzz"
 // testTags are the builds for tests. Only what stands in files with their tag is run in them.
 var testTags = []string{"failpoints", "simbug"}
 
-const shuffled, testTimeout = "-shuffle=on", "-timeout=15m"
+const shuffled, testTimeout = "-shuffle=on", "-timeout=40m"
 
 // planPasses divides the tests: with the race detector what may race, without it the packages of
 // simulated (tools/no_race.txt) and what withoutRace names; and one pass for each build for tests. A
