@@ -30,6 +30,9 @@ type Config struct {
 	// Node changes the configuration and the parts of the i-th node before it is made. Default: as
 	// they are.
 	Node func(i int, cfg *cluster.Config, parts *cluster.Components)
+	// ProviderDelay is how long a message between the i-th node and the provider of the hub takes.
+	// Default: no time.
+	ProviderDelay func(i int) time.Duration
 	// Network and Hub set up what the members share.
 	Network remote.MemoryConfig
 	Hub     memory.Config
@@ -46,18 +49,22 @@ type Cluster struct {
 	cfg     Config
 	Hub     *memory.Hub    // that the members share
 	Network *remote.Memory // hosts are named "n0", "n1", … in the order in which nodes were made
-	clock   core.Clock
+	started time.Time
+	making  sync.Mutex // so that indexes are in order
 
 	mu      sync.Mutex
 	members []*member
+	cuts    map[[2]int]bool // of links, by node, that Heal and HealAll mend
 }
 
 type member struct {
 	node     *cluster.Node
 	host     string
+	clock    *clock
 	provider core.Provider
 	client   bool
 	gone     bool // stopped or killed
+	paused   bool
 }
 
 // Start runs a cluster and stops it at the end of the test.
@@ -76,7 +83,7 @@ func Start(t testing.TB, cfg Config) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cluster{t: t, cfg: cfg, Hub: hub, Network: remote.NewMemory(cfg.Network), clock: clock{started: time.Now()}}
+	c := &Cluster{t: t, cfg: cfg, Hub: hub, Network: remote.NewMemory(cfg.Network), started: time.Now(), cuts: map[[2]int]bool{}}
 	t.Cleanup(c.stopAll)
 	for range cfg.Members {
 		c.Add()
@@ -87,19 +94,33 @@ func Start(t testing.TB, cfg Config) *Cluster {
 // Add starts one more member and waits until it is ready.
 func (c *Cluster) Add() *cluster.Node {
 	c.t.Helper()
-	return c.start(c.make(false))
+	return c.start(c.make(false, ""))
 }
 
 // AddClient starts a client and waits until it is ready.
 func (c *Cluster) AddClient() *cluster.Node {
 	c.t.Helper()
-	return c.start(c.make(true))
+	return c.start(c.make(true, ""))
 }
 
 // New makes one more member without starting it.
 func (c *Cluster) New() *cluster.Node {
 	c.t.Helper()
-	return c.make(false).node
+	return c.make(false, "").node
+}
+
+// Restart starts a new process in the place of the i-th node, which was stopped or killed: a member with
+// an ID of its own and the next index, at the same address. It waits until the member is ready.
+func (c *Cluster) Restart(i int) *cluster.Node {
+	c.t.Helper()
+	return c.start(c.make(false, c.Node(i).Address()))
+}
+
+// NewAt is New at the address of the i-th node. It can be started when that one has been stopped or
+// killed.
+func (c *Cluster) NewAt(i int) *cluster.Node {
+	c.t.Helper()
+	return c.make(false, c.Node(i).Address()).node
 }
 
 func (c *Cluster) start(m *member) *cluster.Node {
@@ -112,16 +133,42 @@ func (c *Cluster) start(m *member) *cluster.Node {
 	return m.node
 }
 
-func (c *Cluster) make(client bool) *member {
+func (c *Cluster) make(client bool, address string) *member {
 	c.t.Helper()
-	c.mu.Lock()
-	i := len(c.members)
-	c.mu.Unlock()
-	m := &member{host: fmt.Sprintf("n%d", i), client: client}
-	cfg := cluster.Config{Name: "test", Logger: c.cfg.Log, Client: client, MinMembers: 1}
+	c.making.Lock()
+	defer c.making.Unlock()
+	i := c.Len()
+	m := &member{host: fmt.Sprintf("n%d", i), client: client, clock: &clock{started: c.started}}
+	cfg := cluster.Config{Name: "test", Logger: c.cfg.Log, Client: client, MinMembers: 1, Address: address}
 	cfg.Seams.Transport = c.Network.Host(m.host)
-	cfg.Seams.Clock = c.clock
-	parts := cluster.Components{Provider: c.Hub.Provider(), Lookup: c.Hub.Lookup(), State: c.Hub.Store(), Kinds: slices.Clone(c.cfg.Kinds)}
+	cfg.Seams.Clock = m.clock
+	parts := c.parts(i)
+	if client {
+		parts.Kinds = nil
+	}
+	if c.cfg.Node != nil {
+		c.cfg.Node(i, &cfg, &parts)
+	}
+	m.provider = parts.Provider
+	var err error
+	if m.node, err = cluster.New(cfg, parts); err != nil {
+		c.t.Fatal(err)
+	}
+	c.mu.Lock()
+	c.members = append(c.members, m)
+	c.mu.Unlock()
+	return m
+}
+
+// parts are those of the i-th node, before Config.Node changes them.
+func (c *Cluster) parts(i int) cluster.Components {
+	c.t.Helper()
+	var delay time.Duration
+	if f := c.cfg.ProviderDelay; f != nil {
+		delay = f(i)
+	}
+	parts := cluster.Components{Lookup: c.Hub.Lookup(), State: c.Hub.Store(), Kinds: slices.Clone(c.cfg.Kinds)}
+	parts.Provider = newProvider(c.Hub.Provider(), delay)
 	var err error
 	if c.cfg.Provider != nil {
 		if parts.Provider, err = c.cfg.Provider(); err != nil {
@@ -133,20 +180,7 @@ func (c *Cluster) make(client bool) *member {
 			c.t.Fatal(err)
 		}
 	}
-	if client {
-		parts.Kinds = nil
-	}
-	if c.cfg.Node != nil {
-		c.cfg.Node(i, &cfg, &parts)
-	}
-	m.provider = parts.Provider
-	if m.node, err = cluster.New(cfg, parts); err != nil {
-		c.t.Fatal(err)
-	}
-	c.mu.Lock()
-	c.members = append(c.members, m)
-	c.mu.Unlock()
-	return m
+	return parts
 }
 
 // Node is the i-th node that was made, from 0, also when it is gone.
@@ -193,34 +227,9 @@ func (c *Cluster) depart(m *member) {
 	c.mu.Unlock()
 }
 
-// Kill ends the i-th node as a crash would: its links are reset and its member is no longer renewed,
-// but its row stays until the provider finds out. What is left of the node in this process is stopped
-// when the test ends, cut off from everybody.
-func (c *Cluster) Kill(i int) {
-	m := c.member(i)
-	c.depart(m)
-	if p, ok := m.provider.(interface{ Crash() }); ok {
-		p.Crash()
-	}
-	c.Network.Kill(m.host)
-}
-
-// Cut cuts the network between two nodes, in both directions, until Heal.
-func (c *Cluster) Cut(i, j int) {
-	a, b := c.member(i).host, c.member(j).host
-	c.Network.Cut(a, b)
-	c.Network.Cut(b, a)
-}
-
-// Heal mends what Cut has cut.
-func (c *Cluster) Heal(i, j int) {
-	a, b := c.member(i).host, c.member(j).host
-	c.Network.Heal(a, b)
-	c.Network.Heal(b, a)
-}
-
 // stopAll stops what is left, all nodes at once.
 func (c *Cluster) stopAll() {
+	c.HealAll()
 	c.mu.Lock()
 	members := slices.Clone(c.members)
 	c.mu.Unlock()

@@ -68,9 +68,20 @@ func (m *Memory) Cut(from, to string) {
 	m.fault(func() { m.cut[[2]string{from, to}] = true })
 }
 
-// Heal ends a Cut; bytes that were held arrive.
+// Heal ends a Cut; bytes that were held arrive, as if they had been sent now.
 func (m *Memory) Heal(from, to string) {
-	m.fault(func() { delete(m.cut, [2]string{from, to}) })
+	m.fault(func() {
+		if !m.cut[[2]string{from, to}] {
+			return
+		}
+		delete(m.cut, [2]string{from, to})
+		now := m.cfg.Clock.Now()
+		for c := range m.conns {
+			if match(from, c.in.from) && match(to, c.in.to) {
+				c.in.hold(now.Add(m.cfg.Delay + m.slow[[2]string{c.in.from, c.in.to}]))
+			}
+		}
+	})
 }
 
 // Slow adds d to the delay of what from sends to to.
@@ -293,7 +304,8 @@ func (c *memoryConn) Write(b []byte) (int, error) { return c.out.write(b) }
 func (c *memoryConn) LocalAddr() net.Addr         { return c.la }
 func (c *memoryConn) RemoteAddr() net.Addr        { return c.ra }
 
-// Close ends both directions: the peer reads what was written, then io.EOF, and cannot write.
+// Close ends both directions: the peer reads what was written, then io.EOF once that has travelled as bytes
+// do, and cannot write.
 func (c *memoryConn) Close() error {
 	c.forget()
 	c.out.closeWrite()

@@ -19,7 +19,9 @@ type memoryPipe struct {
 	chunks   []memoryChunk
 	held     int
 	last     time.Time // due time of the newest chunk: order is kept under jitter
+	least    time.Time // before it nothing is read: of what a cut has held
 	eof      bool
+	eofDue   time.Time
 	readErr  error
 	writeErr error
 	readBy   time.Time
@@ -33,6 +35,33 @@ type memoryChunk struct {
 
 func newMemoryPipe(m *Memory, from, to string) *memoryPipe {
 	return &memoryPipe{m: m, from: from, to: to, wake: make(chan struct{})}
+}
+
+// hold keeps what is on the way until then.
+func (p *memoryPipe) hold(until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if until.After(p.least) {
+		p.least = until
+	}
+}
+
+// due is when the first of what is on the way may be read, counted from now; negative: nothing is. The
+// caller holds p.mu.
+func (p *memoryPipe) due(now time.Time) time.Duration {
+	var at time.Time
+	switch {
+	case len(p.chunks) > 0:
+		at = p.chunks[0].due
+	case p.eof:
+		at = p.eofDue
+	default:
+		return -1
+	}
+	if p.least.After(at) {
+		at = p.least
+	}
+	return max(at.Sub(now), 0)
 }
 
 // poke makes whoever waits look again.
@@ -68,14 +97,11 @@ func (p *memoryPipe) read(b []byte) (int, error) {
 			p.mu.Unlock()
 			return 0, os.ErrDeadlineExceeded
 		case cut:
-		case len(p.chunks) > 0:
-			if wait = p.chunks[0].due.Sub(now); wait <= 0 {
+		default:
+			if wait = p.due(now); wait == 0 {
 				defer p.mu.Unlock()
-				return p.take(b), nil
+				return p.take(b)
 			}
-		case p.eof:
-			p.mu.Unlock()
-			return 0, io.EOF
 		}
 		if !p.readBy.IsZero() && (wait < 0 || p.readBy.Sub(now) < wait) {
 			wait = p.readBy.Sub(now)
@@ -86,7 +112,10 @@ func (p *memoryPipe) read(b []byte) (int, error) {
 }
 
 // take moves what is there into b. The caller holds p.mu.
-func (p *memoryPipe) take(b []byte) int {
+func (p *memoryPipe) take(b []byte) (int, error) {
+	if len(p.chunks) == 0 {
+		return 0, io.EOF
+	}
 	c := &p.chunks[0]
 	n := copy(b, c.data)
 	c.data = c.data[n:]
@@ -96,7 +125,7 @@ func (p *memoryPipe) take(b []byte) int {
 		p.chunks = p.chunks[1:]
 	}
 	p.signal()
-	return n
+	return n, nil
 }
 
 // sleep returns when wake is closed or d is over; a negative d has no end.
@@ -153,9 +182,15 @@ func (p *memoryPipe) write(b []byte) (int, error) {
 
 // closeWrite lets the reader read what is on the way, then io.EOF.
 func (p *memoryPipe) closeWrite() {
+	due := p.m.cfg.Clock.Now().Add(p.m.delay(p.from, p.to))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.eof = true
+	if due.Before(p.last) {
+		due = p.last
+	}
+	if !p.eof {
+		p.eof, p.eofDue = true, due
+	}
 	p.writeErr = cmp.Or(p.writeErr, io.ErrClosedPipe)
 	p.signal()
 }

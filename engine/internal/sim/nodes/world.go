@@ -1,0 +1,224 @@
+package nodes
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/memory"
+	"github.com/granary-go/granary/core/sim"
+	"github.com/granary-go/granary/engine/clustertest"
+	"github.com/granary-go/granary/engine/remote"
+)
+
+// world is one run: machines, the processes on them, and what the checks remember.
+type world struct {
+	schedule sim.Schedule
+	cluster  *clustertest.Cluster
+	began    time.Time
+	ids      []core.Identity
+	keep     bool
+
+	making sync.Mutex // one node at a time
+
+	mu       sync.Mutex // guards what follows
+	links    map[[2]int]*link
+	out      sim.Outcome
+	events   []event
+	machines []*machine
+	procs    []*process // every process that ever was, in the order of their births
+	booting  *process   // whose node is being made
+	ledger   ledger
+	healed   time.Duration // 0: not yet
+	outages  int
+	stales   int
+	shifts   []time.Duration // of the machines' clocks
+	closing  bool            // nobody is started any more
+
+	load  sync.WaitGroup // of callers
+	tasks sync.WaitGroup // of everything else that the world has started
+	quiet chan struct{}  // closed when the load is to end
+
+	plant plants
+}
+
+// plants are the mistakes that tests put in.
+type plants struct {
+	lookup func(core.Lookup) core.Lookup
+	handle func(p *process, g *cart)
+	load   func(p *process)
+	final  func(w *world)
+}
+
+// event is one line of the trace. Events of one instant are put in the order of their text: which came
+// first is not the seed's to say.
+type event struct {
+	at               time.Duration
+	who, what, about string
+	numbers          []uint64
+}
+
+// machine is where processes run, one at a time.
+type machine struct {
+	index int
+	cur   *process // nil: none
+	boots int
+	due   bool // somebody will be started here
+}
+
+func newWorld(s sim.Schedule, keep bool) *world {
+	w := &world{
+		schedule: s, keep: keep, quiet: make(chan struct{}),
+		out: sim.Outcome{Checks: sim.Tally{}, Edges: sim.Tally{}, Faults: sim.Tally{}},
+	}
+	w.ledger.init()
+	w.links = map[[2]int]*link{}
+	for i := range s.Nodes {
+		w.machines = append(w.machines, &machine{index: i})
+		w.shifts = append(w.shifts, 0)
+	}
+	w.ids = clustertest.Identities(kind, identities)
+	return w
+}
+
+// rand is a source of chance for one purpose.
+func (w *world) rand(name string) *rand.Rand { return sim.Rand(w.schedule.Seed, "nodes."+name) }
+
+// play runs the whole schedule: faults, healing, the bounds, and the full check. It runs in a bubble.
+func (w *world) play(t *testing.T) {
+	w.began = time.Now()
+	w.quiet = make(chan struct{}) // of the bubble
+	w.cluster = clustertest.Start(t, clustertest.Config{
+		Members: -1, Node: w.equip, Hub: memory.Config{TTL: leaseTTL}, Timeout: stopLimit, Log: slog.New(slog.DiscardHandler),
+		Network:       remote.MemoryConfig{Seed: w.schedule.Seed},
+		ProviderDelay: w.providerDelay,
+	})
+	starts := w.rand("starts")
+	for _, m := range w.machines[:w.schedule.Start] {
+		w.after(time.Duration(starts.Int64N(int64(time.Second))), func() { w.boot(m) })
+	}
+	w.inject()
+	w.sleepUntil(length)
+	w.heal()
+	w.sleepUntil(length + converge)
+	w.verify()
+	w.end()
+	w.checkAtEnd()
+	if f := w.plant.final; f != nil {
+		f(w)
+	}
+}
+
+// now is the virtual time since the beginning.
+func (w *world) now() time.Duration { return time.Since(w.began) }
+
+func (w *world) sleepUntil(at time.Duration) { time.Sleep(at - w.now()) }
+
+// after calls f, once, d from now. What it does, the end of the run waits for.
+func (w *world) after(d time.Duration, f func()) {
+	w.tasks.Add(1)
+	time.AfterFunc(d, func() {
+		defer w.tasks.Done()
+		f()
+	})
+}
+
+// heal sees to it that enough members are there. All faults have ended by then.
+func (w *world) heal() {
+	w.mu.Lock()
+	w.healed = w.now()
+	machines := w.machines[:2]
+	w.mu.Unlock()
+	w.event("world", "healed", "")
+	for _, m := range machines {
+		if w.free(m) {
+			w.boot(m)
+		}
+	}
+}
+
+// end stops everything that runs.
+func (w *world) end() {
+	w.mu.Lock()
+	w.closing = true
+	w.mu.Unlock()
+	close(w.quiet)
+	w.load.Wait()
+	w.tasks.Wait()
+	var all sync.WaitGroup
+	for i, p := range w.live() {
+		all.Go(func() {
+			time.Sleep(time.Duration(i) * 17 * time.Millisecond)
+			w.leave(p, "L6")
+		})
+	}
+	all.Wait()
+}
+
+// live lists the processes that run and mean to stay, in the order of their machines.
+func (w *world) live() (out []*process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range w.machines {
+		if m.cur != nil && !m.cur.leaving && !m.cur.dead {
+			out = append(out, m.cur)
+		}
+	}
+	return out
+}
+
+func (w *world) event(who, what, about string, numbers ...uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.eventLocked(who, what, about, numbers...)
+}
+
+func (w *world) eventLocked(who, what, about string, numbers ...uint64) {
+	w.events = append(w.events, event{w.now(), who, what, about, numbers})
+}
+
+func (w *world) edge(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.out.Edges["nodes."+name]++
+}
+
+// check counts that an invariant was looked at, and notes it if it does not hold.
+func (w *world) check(invariant string, holds bool, detail func() string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checkLocked(invariant, holds, detail)
+}
+
+func (w *world) checkLocked(invariant string, holds bool, detail func() string) {
+	w.out.Checks[invariant]++
+	if holds || len(w.out.Violations) >= 8 {
+		return
+	}
+	at := 0.0
+	if len(w.events) > 0 {
+		at = w.events[len(w.events)-1].at.Seconds()
+	}
+	w.out.Violations = append(w.out.Violations, sim.Violation{Invariant: invariant, Detail: fmt.Sprintf("at about %.3fs: %s", at, detail())})
+}
+
+// finish makes the trace.
+func (w *world) finish() sim.Outcome {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	slices.SortStableFunc(w.events, func(a, b event) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.who, b.who), cmp.Compare(a.what, b.what), cmp.Compare(a.about, b.about), slices.Compare(a.numbers, b.numbers))
+	})
+	trace := sim.NewTrace(w.keep)
+	for _, e := range w.events {
+		trace.Add(e.at, e.who, e.what, e.about, e.numbers...)
+	}
+	w.out.Trace, w.out.Lines = trace.Hash(), trace.Lines()
+	return w.out
+}
