@@ -102,7 +102,7 @@ func (n *Node) askRemote(ctx context.Context, ref *actor.Ref, member core.Member
 	}
 	req := &wireRequest{index: int32(q.Index), data: q.data, codec: q.codec, method: []byte(q.Method), idempotent: q.opts.Idempotent}
 	if !q.tell {
-		req.remaining = remaining(ctx, n.clock)
+		req.remaining = remaining(ctx)
 		for _, id := range q.chain {
 			req.chain = append(req.chain, id.String())
 		}

@@ -199,7 +199,7 @@ func (n *Node) begin(ctx context.Context, to core.Member, name string, w *wireEn
 	if len(w.message.Data) > maxProcessData {
 		return p, p.failed(fmt.Errorf("a message of %d bytes, the limit is %d: %w", len(w.message.Data), maxProcessData, core.ErrInvalid), core.Undelivered)
 	}
-	w.remaining = remaining(ctx, n.clock)
+	w.remaining = remaining(ctx)
 	ref := n.sys.Ref(core.PID{Address: to.Address, ID: name, Member: to.ID})
 	p.ask = n.sys.NewAsk()
 	if err := ref.Send(actor.Envelope{Message: w, Reply: n.sys, ReplyID: p.ask.ID()}); err != nil {
@@ -236,13 +236,14 @@ func (p *pending) wait(ctx context.Context) (core.Message, error) {
 	return out.message, nil
 }
 
-// remaining is how long ctx has still to go; at least one microsecond, 0: without an end.
-func remaining(ctx context.Context, clock core.Clock) time.Duration {
+// remaining is how long ctx has still to go; at least one microsecond, 0: without an end. The deadline of a
+// context is by package time, whatever the clock of the node says.
+func remaining(ctx context.Context) time.Duration {
 	at, ok := ctx.Deadline()
 	if !ok {
 		return 0
 	}
-	return min(max(at.Sub(clock.Now()), time.Microsecond), math.MaxInt64/2)
+	return min(max(time.Until(at), time.Microsecond), math.MaxInt64/2)
 }
 
 // runtime is what the node lends to a service.

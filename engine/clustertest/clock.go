@@ -8,16 +8,19 @@ import (
 	"github.com/granary-go/granary/core"
 )
 
-// clock is one node's. Its Elapsed follows Now: the boot time clock of the system does not know the time
-// of a bubble of testing/synctest. While it is held no timer of it fires.
+// clock is one node's. Its Elapsed follows package time: the boot time clock of the system does not know the
+// time of a bubble of testing/synctest. While it is held no timer of it fires.
 type clock struct {
 	core.SystemClock
 	started time.Time
 
-	mu     sync.Mutex
-	offset time.Duration
-	held   bool
-	due    []*timer // that were to fire since
+	mu    sync.Mutex
+	ahead time.Duration // of the wall clock
+	rate  float64       // 0: 1
+	since time.Duration // of package time, at which the rate was set
+	gone  time.Duration // by this clock until then
+	held  bool
+	due   []*timer // that were to fire since
 }
 
 // timer is one call of AfterFunc.
@@ -27,18 +30,37 @@ type timer struct {
 	over bool // fired or stopped
 }
 
+// Now has a monotonic reading, which the time in a bubble lacks: intervals do not notice that the wall clock
+// jumps.
 func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return shiftWall(time.Now(), c.offset)
+	gone := c.elapsed()
+	return monotonic(c.started.Round(0).Add(gone+c.ahead), gone)
 }
 
-func (c *clock) Elapsed() time.Duration { return time.Since(c.started) }
+func (c *clock) Elapsed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.elapsed()
+}
+
+// elapsed is under the lock.
+func (c *clock) elapsed() time.Duration {
+	d := time.Since(c.started)
+	if c.rate == 0 {
+		return d
+	}
+	return c.gone + time.Duration(float64(d-c.since)*c.rate)
+}
 
 func (c *clock) AfterFunc(d time.Duration, f func()) (stop func() bool) {
 	t := &timer{f: f}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.rate != 0 && d > 0 {
+		d = time.Duration(float64(d)/c.rate) + 1 // never early
+	}
 	t.stop = time.AfterFunc(d, func() { c.fire(t) }).Stop
 	return func() bool { return c.end(t) }
 }
@@ -69,13 +91,14 @@ func (c *clock) fire(t *timer) {
 	t.f()
 }
 
-// shiftWall moves the wall clock of t by whole seconds and leaves its monotonic reading alone, which package
-// time offers nothing for: the wall seconds of a time with such a reading stand in its first word, above
-// 30 bits of nanoseconds.
-func shiftWall(t time.Time, d time.Duration) time.Time {
-	if seconds := int64(d / time.Second); seconds != 0 {
-		*(*uint64)(unsafe.Pointer(&t)) += uint64(seconds) << 30
-	}
+// monotonic gives t, the wall clock's, a monotonic reading, which package time offers nothing for. Its times
+// are two words: with such a reading the first has the highest bit set, seconds since 1885 in the next 33 and
+// nanoseconds in the last 30, and the second is the reading.
+func monotonic(t time.Time, reading time.Duration) time.Time {
+	const flag, since1885 = 1 << 63, 2_682_288_000 // seconds from the beginning of 1885 to that of 1970
+	words := (*[2]uint64)(unsafe.Pointer(&t))
+	words[0] = flag | uint64(t.Unix()+since1885)<<30 | uint64(t.Nanosecond())
+	words[1] = uint64(reading) + 1
 	return t
 }
 
@@ -97,10 +120,18 @@ func (c *clock) release() {
 	c.due = nil
 }
 
-func (c *clock) shift(d time.Duration) {
+func (c *clock) shift(ahead time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.offset = d
+	c.ahead = ahead
+}
+
+// run lets the clock go rate times as fast as package time. Timers that are set keep their time.
+func (c *clock) run(rate float64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = c.elapsed()
+	c.since, c.rate = time.Since(c.started), rate
 }
 
 var _ core.Clock = (*clock)(nil)

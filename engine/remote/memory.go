@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -37,6 +38,7 @@ type Memory struct {
 	port      int
 	listeners map[string]*memoryListener // by address
 	conns     map[*memoryConn]struct{}
+	made      map[[2]string]uint64 // connections, by hosts
 	cut       map[[2]string]bool
 	slow      map[[2]string]time.Duration
 	dead      map[string]bool
@@ -53,7 +55,7 @@ func NewMemory(cfg MemoryConfig) *Memory {
 	}
 	return &Memory{
 		cfg: cfg, rand: rand.New(rand.NewPCG(cfg.Seed, 0x6d656d6f7279)), port: 40_000,
-		listeners: map[string]*memoryListener{}, conns: map[*memoryConn]struct{}{},
+		listeners: map[string]*memoryListener{}, conns: map[*memoryConn]struct{}{}, made: map[[2]string]uint64{},
 		cut: map[[2]string]bool{}, slow: map[[2]string]time.Duration{}, dead: map[string]bool{},
 		changed: make(chan struct{}),
 	}
@@ -68,7 +70,7 @@ func (m *Memory) Cut(from, to string) {
 	m.fault(func() { m.cut[[2]string{from, to}] = true })
 }
 
-// Heal ends a Cut; bytes that were held arrive, as if they had been sent now.
+// Heal ends a Cut; what was held arrives as if it had been sent now, one write after the other.
 func (m *Memory) Heal(from, to string) {
 	m.fault(func() {
 		if !m.cut[[2]string{from, to}] {
@@ -78,7 +80,7 @@ func (m *Memory) Heal(from, to string) {
 		now := m.cfg.Clock.Now()
 		for c := range m.conns {
 			if match(from, c.in.from) && match(to, c.in.to) {
-				c.in.hold(now.Add(m.cfg.Delay + m.slow[[2]string{c.in.from, c.in.to}]))
+				c.in.release(now.Add(m.cfg.Delay + m.slow[[2]string{c.in.from, c.in.to}]))
 			}
 		}
 	})
@@ -89,15 +91,16 @@ func (m *Memory) Slow(from, to string, d time.Duration) {
 	m.fault(func() { m.slow[[2]string{from, to}] = d })
 }
 
-// Reset ends the connections between a and b, whoever dialled, with "connection reset by peer".
+// Reset ends the connections between a and b, whoever dialled: each end is told "connection reset by peer"
+// after what the other has sent.
 func (m *Memory) Reset(a, b string) {
 	for _, c := range m.between(a, b) {
-		c.reset()
+		c.in.end(syscall.ECONNRESET)
 	}
 }
 
 // Kill is the end of a host: its connections are reset, its listeners closed, and dials to it and
-// from it are refused until Revive.
+// from it are refused until Revive. Peers learn of it as they do of what is sent: not over a cut.
 func (m *Memory) Kill(host string) {
 	m.fault(func() { m.dead[host] = true })
 	m.mu.Lock()
@@ -111,7 +114,11 @@ func (m *Memory) Kill(host string) {
 	for _, l := range gone {
 		_ = l.Close() // cannot fail
 	}
-	m.Reset(host, AnyHost)
+	for _, c := range m.between(host, AnyHost) {
+		if c.local == host {
+			c.reset()
+		}
+	}
 }
 
 // Revive lets a killed host dial and listen again.
@@ -222,12 +229,12 @@ func (h *memoryHost) connect(l *memoryListener, fail func(error) error) (net.Con
 	m.mu.Lock()
 	m.port++
 	local := memoryAddr(net.JoinHostPort("127.0.0.1", strconv.Itoa(m.port)))
-	m.mu.Unlock()
-	there := newMemoryPipe(m, h.name, l.host)
-	back := newMemoryPipe(m, l.host, h.name)
+	pair := [2]string{h.name, l.host}
+	m.made[pair]++
+	there := newMemoryPipe(m, h.name, l.host, m.made[pair])
+	back := newMemoryPipe(m, l.host, h.name, m.made[pair])
 	near := &memoryConn{m: m, in: back, out: there, local: h.name, remote: l.host, la: local, ra: l.addr}
 	far := &memoryConn{m: m, in: there, out: back, local: l.host, remote: h.name, la: l.addr, ra: local}
-	m.mu.Lock()
 	m.conns[near], m.conns[far] = struct{}{}, struct{}{}
 	m.mu.Unlock()
 	select {
@@ -299,24 +306,41 @@ type memoryConn struct {
 	la, ra        memoryAddr
 }
 
-func (c *memoryConn) Read(b []byte) (int, error)  { return c.in.read(b) }
+// Read reads what has arrived. Once it has heard of the end of the connection, nothing can be written.
+func (c *memoryConn) Read(b []byte) (int, error) {
+	n, err := c.in.read(b)
+	switch {
+	case errors.Is(err, io.EOF):
+		c.forget()
+		c.out.refuse(syscall.EPIPE)
+	case errors.Is(err, syscall.ECONNRESET):
+		c.forget()
+		c.out.refuse(syscall.ECONNRESET)
+	}
+	return n, err
+}
+
+// Write sends b. What the other end does not read any more is lost.
 func (c *memoryConn) Write(b []byte) (int, error) { return c.out.write(b) }
 func (c *memoryConn) LocalAddr() net.Addr         { return c.la }
 func (c *memoryConn) RemoteAddr() net.Addr        { return c.ra }
 
 // Close ends both directions: the peer reads what was written, then io.EOF once that has travelled as bytes
-// do, and cannot write.
+// do, and from then on cannot write.
 func (c *memoryConn) Close() error {
 	c.forget()
-	c.out.closeWrite()
-	c.in.closeRead(net.ErrClosed, syscall.EPIPE)
+	c.out.end(io.EOF)
+	c.out.refuse(io.ErrClosedPipe)
+	c.in.abandon(net.ErrClosed)
 	return nil
 }
 
+// reset ends the connection at this end at once, and at the other as soon as that can hear of it.
 func (c *memoryConn) reset() {
 	c.forget()
-	c.out.closeRead(syscall.ECONNRESET, syscall.ECONNRESET)
-	c.in.closeRead(syscall.ECONNRESET, syscall.ECONNRESET)
+	c.out.end(syscall.ECONNRESET)
+	c.out.refuse(syscall.ECONNRESET)
+	c.in.abandon(syscall.ECONNRESET)
 }
 
 func (c *memoryConn) forget() {

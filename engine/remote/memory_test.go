@@ -173,3 +173,70 @@ func TestMemoryBoundsAndClose(t *testing.T) {
 		}
 	})
 }
+
+// A reset and a close are told over the network, after what was sent before and not over a cut; what is
+// written meanwhile is lost.
+func TestMemoryEndTravels(t *testing.T) {
+	for name, end := range map[string]func(m *Memory, near net.Conn){
+		"reset": func(m *Memory, _ net.Conn) { m.Reset("a", "b") },
+		"kill":  func(m *Memory, _ net.Conn) { m.Kill("a") },
+		"close": func(_ *Memory, near net.Conn) { _ = near.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := NewMemory(MemoryConfig{Delay: 10 * time.Millisecond})
+				near, far := wire(t, m, "a", "b")
+				m.Cut("a", "b")
+				_, _ = near.Write([]byte("last"))
+				end(m, near)
+				if _, err := far.Write([]byte("lost")); err != nil {
+					t.Errorf("write before the end was heard of: %v", err)
+				}
+				b := make([]byte, 16)
+				_ = far.SetReadDeadline(time.Now().Add(time.Minute))
+				if _, err := far.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("read over a cut: %v", err)
+				}
+				_ = far.SetReadDeadline(time.Time{})
+				m.Heal("a", "b")
+				healed := time.Now()
+				if n, err := far.Read(b); err != nil || string(b[:n]) != "last" || time.Since(healed) < 10*time.Millisecond {
+					t.Errorf("%q, %v after %v", b[:n], err, time.Since(healed))
+				}
+				if _, err := far.Read(b); err == nil {
+					t.Error("the end was not told")
+				}
+				if _, err := far.Write(b); err == nil {
+					t.Error("a write after the end")
+				}
+			})
+		})
+	}
+}
+
+// What was sent at several instants and is held until one arrives at several.
+func TestMemoryHealKeepsInstantsApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(MemoryConfig{Delay: time.Millisecond})
+		near, far := wire(t, m, "a", "b")
+		m.Cut("a", "b")
+		for range 3 {
+			_, _ = near.Write([]byte("x"))
+			_, _ = near.Write([]byte("y"))
+			time.Sleep(time.Second)
+		}
+		m.Heal("a", "b")
+		var at []time.Time
+		for range 6 {
+			if _, err := io.ReadFull(far, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			at = append(at, time.Now())
+		}
+		for i := range 3 {
+			if !at[2*i].Equal(at[2*i+1]) || i > 0 && !at[2*i].After(at[2*i-1]) {
+				t.Errorf("arrived at %v", at)
+			}
+		}
+	})
+}

@@ -2,7 +2,8 @@ package remote
 
 import (
 	"cmp"
-	"io"
+	"fmt"
+	"hash/fnv"
 	"os"
 	"sync"
 	"time"
@@ -13,15 +14,17 @@ import (
 type memoryPipe struct {
 	m        *Memory
 	from, to string
+	own      time.Duration // of the delay: no two pipes have the same one
 
 	mu       sync.Mutex
 	wake     chan struct{} // closed and renewed on every change
 	chunks   []memoryChunk
 	held     int
-	last     time.Time // due time of the newest chunk: order is kept under jitter
-	least    time.Time // before it nothing is read: of what a cut has held
-	eof      bool
-	eofDue   time.Time
+	sent     time.Time // when the newest chunk was written
+	last     time.Time // when it is due: order is kept under jitter
+	over     error     // what the reader is told when it has read everything
+	overDue  time.Time
+	deaf     bool // nobody reads any more: what is written is lost
 	readErr  error
 	writeErr error
 	readBy   time.Time
@@ -33,35 +36,76 @@ type memoryChunk struct {
 	due  time.Time
 }
 
-func newMemoryPipe(m *Memory, from, to string) *memoryPipe {
-	return &memoryPipe{m: m, from: from, to: to, wake: make(chan struct{})}
+// gap is between what was sent at two instants and is held until one: the first is dealt with before the
+// second arrives, so that their effects have an order. What is sent at one instant arrives at one: into how
+// many writes it is cut is chance.
+const gap = time.Microsecond
+
+// newMemoryPipe makes the pipe of the n-th connection between two hosts.
+func newMemoryPipe(m *Memory, from, to string, n uint64) *memoryPipe {
+	h := fnv.New64a()
+	_, _ = fmt.Fprint(h, from, " ", to, " ", n) // it cannot fail
+	return &memoryPipe{m: m, from: from, to: to, own: time.Duration(h.Sum64() % uint64(gap)), wake: make(chan struct{})}
 }
 
-// hold keeps what is on the way until then.
-func (p *memoryPipe) hold(until time.Time) {
+// delay is how long what is written now takes.
+func (p *memoryPipe) delay() time.Duration {
+	d := p.m.delay(p.from, p.to)
+	if d > 0 {
+		d += p.own
+	}
+	return d
+}
+
+// release has what is on the way arrive from then on, not before.
+func (p *memoryPipe) release(at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if until.After(p.least) {
-		p.least = until
+	at = at.Add(p.own)
+	before := time.Time{} // due time of the chunk before, as it was
+	for i := range p.chunks {
+		c := &p.chunks[i]
+		if i > 0 && !c.due.Equal(before) {
+			at = at.Add(gap)
+		}
+		before = c.due
+		if c.due.Before(at) {
+			c.due = at
+		}
+		at = c.due
+	}
+	if len(p.chunks) > 0 {
+		p.last = at
+	}
+	if p.over != nil && p.overDue.Before(at.Add(gap)) {
+		p.overDue = at.Add(gap)
 	}
 }
 
 // due is when the first of what is on the way may be read, counted from now; negative: nothing is. The
 // caller holds p.mu.
 func (p *memoryPipe) due(now time.Time) time.Duration {
-	var at time.Time
 	switch {
 	case len(p.chunks) > 0:
-		at = p.chunks[0].due
-	case p.eof:
-		at = p.eofDue
-	default:
-		return -1
+		return max(p.chunks[0].due.Sub(now), 0)
+	case p.over != nil:
+		return max(p.overDue.Sub(now), 0)
 	}
-	if p.least.After(at) {
-		at = p.least
+	return -1
+}
+
+// arrival is when what is sent now with this delay may be read: after everything that was sent before, and
+// with everything that was sent at this very instant. The caller holds p.mu.
+func (p *memoryPipe) arrival(now time.Time, delay time.Duration) time.Time {
+	due := now.Add(delay)
+	switch {
+	case p.sent.Equal(now) || delay == 0 && due.Before(p.last):
+		due = p.last
+	case delay > 0 && !due.After(p.last):
+		due = p.last.Add(gap)
 	}
-	return max(at.Sub(now), 0)
+	p.sent, p.last = now, due
+	return due
 }
 
 // poke makes whoever waits look again.
@@ -114,7 +158,8 @@ func (p *memoryPipe) read(b []byte) (int, error) {
 // take moves what is there into b. The caller holds p.mu.
 func (p *memoryPipe) take(b []byte) (int, error) {
 	if len(p.chunks) == 0 {
-		return 0, io.EOF
+		p.readErr = p.over
+		return 0, p.over
 	}
 	c := &p.chunks[0]
 	n := copy(b, c.data)
@@ -145,7 +190,7 @@ func (p *memoryPipe) sleep(wake chan struct{}, d time.Duration) {
 
 func (p *memoryPipe) write(b []byte) (int, error) {
 	done := 0
-	delay := p.m.delay(p.from, p.to)
+	delay := p.delay()
 	for done < len(b) {
 		p.mu.Lock()
 		now := p.m.cfg.Clock.Now()
@@ -157,14 +202,12 @@ func (p *memoryPipe) write(b []byte) (int, error) {
 		case !p.writeBy.IsZero() && !now.Before(p.writeBy):
 			p.mu.Unlock()
 			return done, os.ErrDeadlineExceeded
+		case p.deaf, p.over != nil:
+			p.mu.Unlock()
+			return len(b), nil
 		case p.held < p.m.cfg.Buffer:
 			n := min(len(b)-done, p.m.cfg.Buffer-p.held)
-			due := now.Add(delay)
-			if due.Before(p.last) {
-				due = p.last
-			}
-			p.last = due
-			p.chunks = append(p.chunks, memoryChunk{append([]byte(nil), b[done:done+n]...), due})
+			p.chunks = append(p.chunks, memoryChunk{append([]byte(nil), b[done:done+n]...), p.arrival(now, delay)})
 			p.held += n
 			done += n
 			p.signal()
@@ -180,28 +223,31 @@ func (p *memoryPipe) write(b []byte) (int, error) {
 	return done, nil
 }
 
-// closeWrite lets the reader read what is on the way, then io.EOF.
-func (p *memoryPipe) closeWrite() {
-	due := p.m.cfg.Clock.Now().Add(p.m.delay(p.from, p.to))
+// end lets the reader read what is on the way, then tells it why there is no more.
+func (p *memoryPipe) end(why error) {
+	delay := p.delay()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if due.Before(p.last) {
-		due = p.last
+	if p.over == nil {
+		p.over, p.overDue = why, p.arrival(p.m.cfg.Clock.Now(), delay)
 	}
-	if !p.eof {
-		p.eof, p.eofDue = true, due
-	}
-	p.writeErr = cmp.Or(p.writeErr, io.ErrClosedPipe)
 	p.signal()
 }
 
-// closeRead drops what is on the way.
-func (p *memoryPipe) closeRead(readErr, writeErr error) {
+// refuse fails all writes from now on.
+func (p *memoryPipe) refuse(why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.readErr = cmp.Or(p.readErr, readErr)
-	p.writeErr = cmp.Or(p.writeErr, writeErr)
-	p.chunks, p.held = nil, 0
+	p.writeErr = cmp.Or(p.writeErr, why)
+	p.signal()
+}
+
+// abandon drops what is on the way and what will be: nobody reads it.
+func (p *memoryPipe) abandon(why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.readErr = cmp.Or(p.readErr, why)
+	p.chunks, p.held, p.deaf = nil, 0, true
 	p.signal()
 }
 

@@ -32,20 +32,20 @@ func exampleCluster(ctx context.Context, w *workspace) error {
 	return nil
 }
 
-// simShort runs some schedules of faults, too few to demand that every state was come through.
+// simShort runs some schedules of faults, on the heap and on whole nodes, too few to demand that every state was come through.
 func simShort(ctx context.Context, w *workspace) error {
 	cmd := w.command(ctx, "engine/internal/sim", outsideWork, "go", "run", ".", "-seeds", "200", "-json")
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	runErr := cmd.Run()
 	var object struct {
-		OK             bool
-		Heap, Replayed int
+		OK                    bool
+		Heap, Nodes, Replayed int
 	}
 	if err := json.Unmarshal([]byte(stdout.String()), &object); err != nil {
 		return fmt.Errorf("no JSON object: %w (exit: %v)\n%s\n%s", err, runErr, stdout.String(), stderr.String())
 	}
-	if !object.OK || object.Heap != 200 || object.Replayed == 0 || runErr != nil {
+	if !object.OK || object.Heap != 200 || object.Nodes != 5 || object.Replayed == 0 || runErr != nil {
 		return fmt.Errorf("exit: %v\n%s", runErr, stderr.String())
 	}
 	return nil

@@ -15,17 +15,21 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/granary-go/granary/core/sim"
 	"github.com/granary-go/granary/core/simbug"
+	"github.com/granary-go/granary/engine/internal/sim/nodes"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := command(ctx, os.Args[1:], os.Stdout, os.Stderr, nil)
-	stop()
-	os.Exit(code)
+	nodes.Main(func(t *testing.T) int {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		whole := nodes.Engine(t)
+		return command(ctx, os.Args[1:], os.Stdout, os.Stderr, &whole)
+	})
 }
 
 // options are what the command line says.

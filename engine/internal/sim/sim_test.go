@@ -82,7 +82,7 @@ func TestReportFails(t *testing.T) {
 		"VIOLATION S0":         func(f *sim.Findings) { f.Violations = []sim.Violation{{Invariant: "S0", Keep: []int{}}} },
 		"two different traces": func(f *sim.Findings) { f.ReplayMismatches, f.Mismatched = 1, []uint64{3} },
 		"was never evaluated":  func(f *sim.Findings) { f.Checks = sim.Tally{"S0": 0} },
-		"reached 99 times":     func(f *sim.Findings) { f.Edges = sim.Tally{edges[0]: 99} },
+		"reached 99 times: too rarely":     func(f *sim.Findings) { f.Edges = sim.Tally{edges[0]: 99} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := good

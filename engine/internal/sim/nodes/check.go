@@ -70,6 +70,9 @@ func (p *process) installed(t core.Topology) {
 	defer w.mu.Unlock()
 	old, before := p.view, p.owners
 	p.view, p.owners = t.View, owners
+	if _, had := p.views[t.View.Hash()]; !had {
+		p.views[t.View.Hash()] = w.now()
+	}
 	if w.now() > formed && w.healed == 0 {
 		p.installs++
 	}

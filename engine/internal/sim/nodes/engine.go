@@ -28,7 +28,7 @@ const (
 // invariants are those that this world evaluates, as the project's documents number them.
 var invariants = []string{
 	"S0", "S1", "S2", "S3", "S4", "S6", "S7", "S8", "S9", "S10",
-	"L1", "L2", "L3", "L4", "L6", "L7", "L8", "L9", "R1", "R5",
+	"L1", "L2", "L3", "L4", "L6", "L7", "L8", "L9", "R1", "R2", "R3", "R4", "R5",
 }
 
 // edges are states that a hundred schedules come through often.
@@ -36,6 +36,9 @@ var edges = []string{
 	"nodes.call.answered", "nodes.call.unknown", "nodes.call.undelivered", "nodes.call.again", "nodes.view.installed",
 	"nodes.activation.moved", "nodes.member.suspected", "nodes.member.evicted", "nodes.restart.same address",
 }
+
+// Edges are the states that a run of many seeds must have come through.
+func Edges() []string { return slices.Clone(edges) }
 
 // Kinds is the alphabet of faults that whole nodes can suffer from.
 func Kinds() []sim.Kind {
@@ -60,9 +63,16 @@ func Engine(t *testing.T) sim.Engine { return engine(t, nil) }
 
 // engine has wrap, if any, put mistakes into each world.
 func engine(t *testing.T, wrap func(*world)) sim.Engine {
+	left := &leftovers{}
 	return sim.Engine{
 		Name: "nodes", Plan: plan(), Replay: 1, Checks: slices.Clone(invariants), Edges: slices.Clone(edges),
-		Run: func(s sim.Schedule, keepTrace bool) sim.Outcome { return run(t, s, keepTrace, wrap) },
+		Run: func(s sim.Schedule, keepTrace bool) sim.Outcome {
+			left.running.RLock()
+			out := run(t, s, keepTrace, wrap)
+			left.running.RUnlock()
+			left.check(&out)
+			return out
+		},
 	}
 }
 

@@ -46,25 +46,44 @@ func (w *world) begin(f sim.Fault, i int) (end func(), happened bool) {
 		w.provide(&w.stales, w.cluster.StaleProvider)
 		return func() { w.unprovide(&w.stales, w.cluster.FreshProvider) }, true
 	case sim.ClockFault:
-		return nil, w.setClock(f)
+		return w.setClock(f)
 	case sim.Join:
 		return nil, w.join(w.machines[f.A])
 	}
 	return w.beginProcess(f)
 }
 
-// setClock has the wall clock of a machine jump, by an hour at most, until it jumps again.
-func (w *world) setClock(f sim.Fault) bool {
+// setClock has the wall clock of a machine jump, by an hour at most, until it jumps again, and its clocks run
+// fast or slow for a while.
+func (w *world) setClock(f sim.Fault) (end func(), happened bool) {
 	w.mu.Lock()
-	d := time.Duration(f.X-500) * 7200 * time.Millisecond
-	w.shifts[f.A] = d
+	s := &w.shifts[f.A]
+	s.ahead = time.Duration(f.X-500) * 7200 * time.Millisecond
+	s.rate = 0.9 + 0.2*float64(f.X)/1000
 	p := w.machines[f.A].cur
 	w.mu.Unlock()
 	if p == nil || p.number < 0 {
-		return false
+		return nil, false
 	}
-	w.cluster.SetClock(p.number, d)
-	return true
+	w.tellClock(p)
+	return func() {
+		w.mu.Lock()
+		s.rate = 1
+		p := w.machines[f.A].cur
+		w.mu.Unlock()
+		if p != nil && p.number >= 0 {
+			w.tellClock(p)
+		}
+	}, true
+}
+
+// tellClock sets the clocks of a process as they are on its machine.
+func (w *world) tellClock(p *process) {
+	w.mu.Lock()
+	s := w.shifts[p.m.index]
+	w.mu.Unlock()
+	w.cluster.SetClock(p.number, s.ahead)
+	w.cluster.SetRate(p.number, s.rate)
 }
 
 func (w *world) join(m *machine) bool {

@@ -25,6 +25,7 @@ type request struct {
 	err        error
 	activation uint64 // that answered
 	executed   int
+	view       uint64 // hash of the sender's view as it was sent
 }
 
 // How busy each process is.
@@ -109,6 +110,9 @@ func (w *world) newRequest(p *process, to core.Identity, limit time.Duration, ca
 	key := fmt.Sprint(p.name, ".", caller)
 	l.counts[key]++
 	r := &request{number: token(key, "", l.counts[key]), p: p, to: to, began: w.now(), limit: limit}
+	if p.view != nil {
+		r.view = p.view.Hash()
+	}
 	l.requests = append(l.requests, r)
 	l.byNumber[r.number] = r
 	return r

@@ -32,7 +32,8 @@ type process struct {
 	evicted  bool
 	gone     chan struct{} // closed when it is dead or leaves
 	paused   int
-	view     *core.View // installed last
+	view     *core.View               // installed last
+	views    map[uint64]time.Duration // when which one was installed first, by hash
 	owners   []core.MemberID
 	installs int // while things went wrong
 	ended    int // activations
@@ -55,7 +56,7 @@ func (w *world) boot(m *machine) {
 	m.due = false
 	p := &process{
 		w: w, m: m, name: fmt.Sprintf("n%d.%d", m.index, m.boots), number: -1, gone: make(chan struct{}),
-		born: map[core.Identity]uint64{}, running: map[core.Identity]int{}, blocked: map[core.MemberID]time.Duration{},
+		views: map[uint64]time.Duration{}, born: map[core.Identity]uint64{}, running: map[core.Identity]int{}, blocked: map[core.MemberID]time.Duration{},
 	}
 	p.rng = w.rand(p.name)
 	p.id = core.MemberID(fmt.Sprintf("%04x-%s", p.rng.IntN(1<<16), p.name))
@@ -69,7 +70,7 @@ func (w *world) boot(m *machine) {
 	w.mu.Lock()
 	p.node, p.number = node, w.cluster.Len()-1
 	w.mu.Unlock()
-	w.cluster.SetClock(p.number, w.shifts[m.index])
+	w.tellClock(p)
 	w.connect(p)
 	node.Subscribe(p.hear)
 	w.tasks.Go(p.start)
@@ -92,6 +93,7 @@ func (w *world) equip(_ int, cfg *cluster.Config, parts *cluster.Components) {
 	cfg.StopTimeout = stopLimit
 	cfg.ProbeInterval = 500*time.Millisecond + p.phase(10*time.Millisecond)
 	cfg.Gossip.Interval = 200*time.Millisecond + p.phase(5*time.Millisecond)
+	cfg.Limits.QueueMessages, cfg.Limits.QueueBytes = queueMessages, queueBytes
 	cfg.Seams.Seed = p.rng.Uint64() | 1
 	cfg.Seams.NewMemberID = func() core.MemberID { return p.id }
 	parts.Lookup = p.lookup

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/grain"
 )
 
 // verify is the full check, after nothing has gone wrong for C.
@@ -17,6 +18,7 @@ func (w *world) verify() {
 	w.checkNoRetries()
 	w.restartOne()
 	w.flapOne()
+	w.floodOne()
 	w.leaveOne()
 }
 
@@ -215,4 +217,44 @@ func (w *world) leaveOne() {
 	time.Sleep(300*time.Millisecond + time.Duration(rng.Int64N(int64(20*time.Millisecond))))
 	w.leave(p, "L6")
 	all.Wait()
+}
+
+// What may wait for one peer, and what the connection below it may hold at most.
+const (
+	queueBytes    = 256 << 10
+	queueMessages = 1_000
+	connection    = 768 << 10
+	parcel        = 16 << 10
+)
+
+// floodOne is R4: a peer that does not read costs its sender no more than the bound.
+func (w *world) floodOne() {
+	live := w.live()
+	if len(live) < 2 {
+		return
+	}
+	rng := w.rand("floodOne")
+	i := rng.IntN(len(live))
+	p, q := live[i], live[(i+1)%len(live)]
+	to := slices.IndexFunc(w.ids, func(id core.Identity) bool { o, ok := p.router.Owner(id); return ok && o.ID == q.id })
+	if to < 0 {
+		return
+	}
+	w.change(p.m.index, q.m.index, 1, 0)
+	accepted, refused := 0, 0
+	for range (queueBytes+connection)/parcel + 20 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		err := grain.Tell(ctx, p.node, w.ids[to], "Sink", make([]byte, parcel))
+		cancel()
+		if err == nil {
+			accepted += parcel
+		} else if refused++; refused == 3 {
+			break
+		}
+	}
+	w.change(p.m.index, q.m.index, -1, 0)
+	w.check("R4", refused > 0 && accepted <= queueBytes+connection, func() string {
+		return fmt.Sprintf("%s took %d bytes for %s, which read none, and refused %d times", p.name, accepted, q.name, refused)
+	})
+	time.Sleep(time.Second)
 }

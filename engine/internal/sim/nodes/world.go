@@ -38,8 +38,8 @@ type world struct {
 	healed   time.Duration // 0: not yet
 	outages  int
 	stales   int
-	shifts   []time.Duration // of the machines' clocks
-	closing  bool            // nobody is started any more
+	shifts   []shift // of the machines' clocks
+	closing  bool    // nobody is started any more
 
 	load  sync.WaitGroup // of callers
 	tasks sync.WaitGroup // of everything else that the world has started
@@ -64,6 +64,12 @@ type event struct {
 	numbers          []uint64
 }
 
+// shift is what is wrong with the clocks of a machine.
+type shift struct {
+	ahead time.Duration // of the wall clock
+	rate  float64
+}
+
 // machine is where processes run, one at a time.
 type machine struct {
 	index int
@@ -81,7 +87,7 @@ func newWorld(s sim.Schedule, keep bool) *world {
 	w.links = map[[2]int]*link{}
 	for i := range s.Nodes {
 		w.machines = append(w.machines, &machine{index: i})
-		w.shifts = append(w.shifts, 0)
+		w.shifts = append(w.shifts, shift{rate: 1})
 	}
 	w.ids = clustertest.Identities(kind, identities)
 	return w
