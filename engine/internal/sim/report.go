@@ -17,9 +17,8 @@ const (
 	enough = 500
 )
 
-// rareOfWhole is the same for whole nodes in a hundred runs, which is what 4,000 schedules come to; of fewer
-// runs as much less is wanted.
-const rareOfWhole = 100
+// enoughWhole is the same for whole nodes, of whose runs 4,000 schedules bring as many.
+const enoughWhole = 100
 
 // report is what is printed; programs read it.
 type report struct {
@@ -53,15 +52,15 @@ func newReport(o options, f, whole sim.Findings, took time.Duration, interrupted
 		Violations: append([]sim.Violation{}, f.Violations...), Seconds: took.Seconds(),
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Edges)) {
-		if !slices.Contains(edges, name) && !slices.Contains(nodes.Edges(), name) {
+		if !slices.Contains(slices.Concat(edges, nodes.Edges()), name) {
 			r.EdgesUnknown = append(r.EdgesUnknown, name)
 		}
 	}
 	if heap >= enough {
 		r.EdgesTooRare = slices.DeleteFunc(f.Edges.Rare(rare), func(name string) bool { return !slices.Contains(edges, name) })
 	}
-	if whole.Runs >= enough/wholeShare {
-		r.EdgesTooRare = append(r.EdgesTooRare, slices.DeleteFunc(whole.Edges.Rare(whole.Runs*rareOfWhole/100), func(name string) bool { return !slices.Contains(nodes.Edges(), name) })...)
+	if whole.Runs >= enoughWhole {
+		r.EdgesTooRare = append(r.EdgesTooRare, slices.DeleteFunc(whole.Edges.Rare(rare), func(name string) bool { return !slices.Contains(nodes.Edges(), name) })...)
 	}
 	if heap >= rare {
 		r.ChecksNever = f.Checks.Rare(1)

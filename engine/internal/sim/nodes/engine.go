@@ -31,10 +31,11 @@ var invariants = []string{
 	"L1", "L2", "L3", "L4", "L6", "L7", "L8", "L9", "R1", "R2", "R3", "R4", "R5",
 }
 
-// edges are states that a hundred schedules come through often.
+// edges are states that a hundred schedules come through often. Calls that end as not delivered, and members
+// that are voted out, are counted but not demanded: they are what the promises are to make rare.
 var edges = []string{
-	"nodes.call.answered", "nodes.call.unknown", "nodes.call.undelivered", "nodes.call.again", "nodes.view.installed",
-	"nodes.activation.moved", "nodes.member.suspected", "nodes.member.evicted", "nodes.restart.same address",
+	"nodes.call.answered", "nodes.call.unknown", "nodes.call.again", "nodes.view.installed", "nodes.activation.moved",
+	"nodes.member.suspected", "nodes.restart.same address",
 }
 
 // Edges are the states that a run of many seeds must have come through.
