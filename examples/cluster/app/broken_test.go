@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/granary-go/granary/core"
@@ -17,10 +18,23 @@ import (
 // the machine that runs tests is busy with others, and a member that stands still for a second is not
 // to be taken for dead.
 func broken(what string) Parts {
-	parts := Parts{Config: func(c *wiring.Config) { c.Memberlist.Preset = memberlist.LAN }}
+	parts := Parts{Config: func(_ string, c *wiring.Config) { c.Memberlist.Preset = memberlist.LAN }}
+	what, base, _ := strings.Cut(what, " at ")
 	switch what {
+	case "slow leave":
+		parts.Config = slowLeave
+	case "slow leave that nobody is told of":
+		parts.Config = slowLeave
+		parts.Provider = func(p *memberlist.Provider) core.Provider { return untold{p} }
+		parts.Leave = func(ctx context.Context, n *cluster.Node) error {
+			_ = n.Stop(ctx) // it complains of the step that is taken out
+			return nil
+		}
+	case "same addresses":
+		parts.Config = func(process string, c *wiring.Config) { sameAddresses(base, process, c) }
+		parts.Changes = restartsInPlace
 	case "two owners":
-		parts.Config = func(c *wiring.Config) {
+		parts.Config = func(_ string, c *wiring.Config) {
 			c.Memberlist.Preset = memberlist.LAN
 			c.Cluster.CacheSize = 1 // else every caller stays with the owner that it found first
 		}

@@ -45,7 +45,7 @@ func runCaller(ctx context.Context, s start, p *pipe, parts Parts) error {
 	if err != nil {
 		return err
 	}
-	made, err := parts.build(wiring.Config{
+	made, err := parts.build(s.Name, wiring.Config{
 		Cluster:    cluster.Config{Name: "demo", Client: true, Logger: logger(s.Name)},
 		Memberlist: memberlist.Config{Seeds: s.Seeds, Preset: memberlist.Local},
 	})

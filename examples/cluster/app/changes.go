@@ -125,6 +125,14 @@ func (d *driver) shares() string {
 
 func (d *driver) killOne(ctx context.Context) error {
 	victim := d.members[d.rng.IntN(len(d.members))]
+	if err := d.kill(victim); err != nil {
+		return err
+	}
+	return d.settle(ctx, "after the kill", time.Now())
+}
+
+// kill ends a member's process as a power cut would.
+func (d *driver) kill(victim *member) error {
 	d.part(victim)
 	before := d.rec.Now()
 	if err := victim.kill(); err != nil {
@@ -132,7 +140,7 @@ func (d *driver) killOne(ctx context.Context) error {
 	}
 	d.record(history.Killed, victim, history.Record{Start: before})
 	d.say("%s killed with SIGKILL; nobody tells the others", victim.name)
-	return d.settle(ctx, "after the kill", time.Now())
+	return nil
 }
 
 // part takes a member out of those that are to agree.
@@ -159,18 +167,23 @@ func (d *driver) add(ctx context.Context, phase, when string) error {
 
 func (d *driver) restartAll(ctx context.Context) error {
 	for _, m := range slices.Clone(d.members) {
-		d.record(history.Stopping, m, history.Record{})
-		d.say("%s is asked to leave", m.name)
-		since := time.Now()
-		d.part(m)
-		m.tell(order{Do: doStop})
-		if err := d.wait(ctx, processLimit, m.name+" to leave", func() bool { return m.gone }); err != nil {
-			return err
-		}
-		d.say("%s has left: %.1f s", m.name, time.Since(since).Seconds())
-		if err := d.add(ctx, history.Restart, "after the restart of "+m.name); err != nil {
+		if err := d.restart(ctx, m); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// restart has a member leave, and another take its place.
+func (d *driver) restart(ctx context.Context, m *member) error {
+	d.record(history.Stopping, m, history.Record{})
+	d.say("%s is asked to leave", m.name)
+	since := time.Now()
+	d.part(m)
+	m.tell(order{Do: doStop})
+	if err := d.wait(ctx, processLimit, m.name+" to leave", func() bool { return m.gone }); err != nil {
+		return err
+	}
+	d.say("%s has left: %.1f s", m.name, time.Since(since).Seconds())
+	return d.add(ctx, history.Restart, "after the restart of "+m.name)
 }

@@ -18,6 +18,7 @@ import (
 // children speak to it by events.
 type driver struct {
 	opts    Options
+	parts   Parts
 	out     io.Writer // for people
 	stderr  io.Writer
 	dir     string
@@ -61,7 +62,7 @@ const (
 )
 
 // newDriver opens the records of the run. An error is one of use: there is no place for them.
-func newDriver(o Options, people, stderr io.Writer) (*driver, error) {
+func newDriver(o Options, people, stderr io.Writer, parts Parts) (*driver, error) {
 	dir, err := recordFolder(o.History)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func newDriver(o Options, people, stderr io.Writer) (*driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &driver{opts: o, out: people, stderr: stderr, dir: dir, rec: rec, began: time.Now(),
+	return &driver{opts: o, parts: parts, out: people, stderr: stderr, dir: dir, rec: rec, began: time.Now(),
 		rng: rand.New(rand.NewPCG(o.Seed, 0)), byChild: map[*child]*member{},
 		events: make(chan childEvent, 256), done: make(chan struct{})}, nil
 }
@@ -150,6 +151,9 @@ type planned struct {
 }
 
 func (d *driver) changes() []planned {
+	if d.parts.Changes != nil {
+		return d.parts.Changes(d)
+	}
 	var list []planned
 	if d.opts.Kill {
 		list = append(list, planned{d.opts.For / 3, d.killOne})

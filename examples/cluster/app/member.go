@@ -81,7 +81,7 @@ func runMember(ctx context.Context, s start, p *pipe, parts Parts) error {
 		return &counter{id: id.String(), activation: self.Activation().PID.String(), rec: rec}, nil
 	})
 	kind.Idle = -1 // the run is short: only changes stop activations
-	made, err := parts.build(wiring.Config{
+	made, err := parts.build(s.Name, wiring.Config{
 		Cluster:    cluster.Config{Name: "demo", Logger: logger(s.Name)},
 		Memberlist: memberlist.Config{Seeds: s.Seeds, Preset: memberlist.Local},
 		Kinds:      grain.Kinds{kind},

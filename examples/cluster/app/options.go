@@ -48,9 +48,9 @@ func (o *Options) flags() *flag.FlagSet {
 	f.IntVar(&o.Callers, "callers", 64, "concurrent callers")
 	f.IntVar(&o.Identities, "identities", 10000, "grains that are called")
 	f.DurationVar(&o.Timeout, "timeout", 5*time.Second, "deadline of a call")
-	f.BoolVar(&o.Kill, "kill", true, "kill one member with SIGKILL after a third of the time")
-	f.BoolVar(&o.Join, "join", true, "add one member after two thirds of the time")
-	f.BoolVar(&o.Rolling, "rolling", false, "restart every member in turn, gracefully, after half of the time")
+	f.BoolVar(&o.Kill, "kill", true, "kill one member with SIGKILL after a third of the time; not by default with -rolling")
+	f.BoolVar(&o.Join, "join", true, "add one member after two thirds of the time; not by default with -rolling")
+	f.BoolVar(&o.Rolling, "rolling", false, "instead, restart every member in turn, gracefully, after half of the time")
 	f.StringVar(&o.Provider, "provider", "memberlist", "membership: memberlist")
 	f.StringVar(&o.Lookup, "lookup", "disthash", "identity lookup: disthash")
 	f.IntVar(&o.Level, "level", 0, "promise level that the node is built for, 0 to 3")
@@ -99,6 +99,9 @@ func wantsJSON(args []string) bool {
 func (o *Options) check(f *flag.FlagSet) error {
 	set := map[string]bool{}
 	f.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if o.Rolling { // no call may fail in it, so that nobody is killed unless it is asked for
+		o.Kill, o.Join = o.Kill && set["kill"], o.Join && set["join"]
+	}
 	switch {
 	case o.Provider != "memberlist":
 		return fmt.Errorf("-provider %s: this version has memberlist only", o.Provider)

@@ -22,8 +22,8 @@ func TestWrongUse(t *testing.T) {
 		{"-members 0", "-members 0"},
 		{"-members 33", "1 to 32"},
 		{"-members 1", "-kill needs at least 2 members"},
-		{"-members 1 -kill=false -rolling", "-rolling needs at least 2 members"},
-		{"-members 2 -rolling", "-rolling after -kill needs at least 3 members"},
+		{"-members 1 -rolling", "-rolling needs at least 2 members"},
+		{"-members 2 -rolling -kill", "-rolling after -kill needs at least 3 members"},
 		{"-callers 0", "-callers 0"},
 		{"-callers 10001", "1 to 10000"},
 		{"-identities 0", "-identities 0"},
@@ -115,5 +115,18 @@ func TestDefaults(t *testing.T) {
 	want := history.Config{Seed: 1, Provider: "memberlist", Lookup: "disthash", Members: 3, Callers: 64, Identities: 10000, TimeoutSeconds: 5, RecoverySeconds: 10, Kill: true, Join: true}
 	if c != want || o.For.Seconds() != 30 || o.JSON || o.History != "" {
 		t.Errorf("defaults %+v, config %+v", o, c)
+	}
+}
+
+// A rolling restart comes instead of the kill and the join; with them if they are asked for.
+func TestRollingComesInstead(t *testing.T) {
+	for _, tt := range []struct {
+		args       string
+		kill, join bool
+	}{{"-rolling", false, false}, {"-rolling -members 2", false, false}, {"-rolling -kill", true, false}, {"-rolling -kill=true -join", true, true}, {"-rolling -kill=false -join=false", false, false}, {"-rolling=false", true, true}} {
+		o, err := parse(strings.Fields(tt.args), &bytes.Buffer{})
+		if err != nil || o.Kill != tt.kill || o.Join != tt.join {
+			t.Errorf("%q: error %v, kill %v, join %v", tt.args, err, o.Kill, o.Join)
+		}
 	}
 }

@@ -7,31 +7,39 @@ import (
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/examples/cluster/counterpb"
 	"github.com/granary-go/granary/examples/cluster/wiring"
+	"github.com/granary-go/granary/providers/memberlist"
 )
 
 // Parts lets the tests of this program break what it is made of. The zero value is the program as it
 // is.
 type Parts struct {
-	Config func(*wiring.Config)                       // changes what a node is made of
-	Lookup func(core.Lookup) core.Lookup              // stands between the node and its lookup
-	Leave  func(context.Context, *cluster.Node) error // how a member leaves; nil: Node.Stop
-	Call   func(Calling) Calling                      // stands between the load and the client
+	Config   func(process string, c *wiring.Config)     // changes what the node of a process is made of
+	Provider func(*memberlist.Provider) core.Provider   // stands between the node and its provider
+	Lookup   func(core.Lookup) core.Lookup              // stands between the node and its lookup
+	Leave    func(context.Context, *cluster.Node) error // how a member leaves; nil: Node.Stop
+	Call     func(Calling) Calling                      // stands between the load and the client
+	Changes  func(*driver) []planned                    // what the driver does instead of what the flags say
 }
 
 // Calling is one call of one counter.
 type Calling func(ctx context.Context, key string, request uint64) (*counterpb.AddReply, error)
 
 // build makes the node: by the wired injector, or by hand where a test puts itself between.
-func (p Parts) build(c wiring.Config) (wiring.Process, error) {
+func (p Parts) build(process string, c wiring.Config) (wiring.Process, error) {
 	if p.Config != nil {
-		p.Config(&c)
+		p.Config(process, &c)
 	}
 	made, err := wiring.MemberlistDisthash(c)
-	if err != nil || p.Lookup == nil {
+	if err != nil || p.Lookup == nil && p.Provider == nil {
 		return made, err
 	}
 	parts := *made.Parts
-	parts.Lookup = p.Lookup(parts.Lookup)
+	if p.Lookup != nil {
+		parts.Lookup = p.Lookup(parts.Lookup)
+	}
+	if p.Provider != nil {
+		parts.Provider = p.Provider(made.Provider)
+	}
 	made.Node, err = cluster.New(c.Cluster, parts)
 	return made, err
 }

@@ -21,6 +21,9 @@ func printSummary(out io.Writer, s *history.Summary) {
 	row("run twice", "%d", s.ExecutedTwice)
 	row("rate", "%.0f calls/s; p50 %.0f µs, p99 %.0f µs, p99.9 %.0f µs, most %.0f µs", s.CallsPerSecond, s.P50Micros, s.P99Micros, s.P999Micros, s.MaxMicros)
 	row("changes", "%d killed, %d joined, %d restarted", s.Kills, s.Joins, s.Restarts)
+	if s.Restarts > 0 {
+		row("calls begun in each restart", "%v", s.Replacing)
+	}
 	row("detected in", "%s", took(s.DetectSeconds))
 	row("recovered in", "%s (until every identity answered again)", took(s.RecoverySeconds))
 	row("rebalanced in", "%s", took(s.RebalanceSeconds))

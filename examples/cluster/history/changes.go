@@ -35,6 +35,9 @@ func (j *judge) change(i int) {
 		recovered = never
 	}
 	j.count(c, all, complete)
+	if c.kind == Restart {
+		j.sum.Replacing = append(j.sum.Replacing, j.begun[i])
+	}
 	if c.agreed != never && (c.kind == Join || c.kind == Restart) {
 		recovered = max(recovered, j.rebalanced(c, until))
 	}
@@ -55,16 +58,17 @@ func (j *judge) cutShort(i int) bool {
 // count enters a change and its times in the summary, and holds its recovery to the bound.
 func (j *judge) count(c change, all int64, complete bool) {
 	s := j.sum
-	switch c.kind {
-	case Form:
-		s.FormSeconds = seconds(c.ns, c.agreed)
-		return
-	case Killed:
+	if c.killed {
 		s.Kills++
 		s.DetectSeconds = later(s.DetectSeconds, seconds(c.ns, c.gone))
 		if complete {
 			s.RecoverySeconds = later(s.RecoverySeconds, seconds(c.ns, all))
 		}
+	}
+	switch c.kind {
+	case Form:
+		s.FormSeconds = seconds(c.ns, c.agreed)
+		return
 	case Join:
 		s.Joins++
 	case Restart:

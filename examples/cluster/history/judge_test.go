@@ -266,6 +266,9 @@ func TestRestartIsOneChange(t *testing.T) {
 	if s.Restarts != 1 || s.Kills != 0 || s.Joins != 0 || len(s.IdentitiesChecked) != 2 || s.RecoverySeconds != nil || s.RebalanceSeconds != nil {
 		t.Errorf("restarts %d kills %d joins %d, checked %v", s.Restarts, s.Kills, s.Joins, s.IdentitiesChecked)
 	}
+	if !slices.Equal(s.Replacing, []int{22}) {
+		t.Errorf("calls begun in the restart %v, want those of two identities from 10 s to 20 s", s.Replacing)
+	}
 	if len(s.Reasons) != 1 || !strings.Contains(s.Reasons[0], "restarts 1") {
 		t.Errorf("reasons %q: one restart of three was taken for a rolling restart of all", s.Reasons)
 	}
@@ -274,6 +277,30 @@ func TestRestartIsOneChange(t *testing.T) {
 	if s := r.judge(t); !slices.Equal(s.IdentitiesChecked, []int{2, 1}) {
 		t.Errorf("checked %v, want one identity that is silent", s.IdentitiesChecked)
 	}
+}
+
+// A killed member that is followed at once by another is one change, a restart that may fail calls, and
+// that others need not have noticed in between.
+func TestRestartOfAKilledMember(t *testing.T) {
+	r := goodRun()
+	r.without(func(e Record) bool { return e.Event == Topology && e.Hash == "2" })
+	for i := range r {
+		if r[i].Event == Configured {
+			r[i].Config.Join = false
+		}
+		if r[i].Event == Spawned && r[i].Member == "d" {
+			r[i].Phase, r[i].Ns = Restart, 11*second
+		}
+	}
+	s := r.judge(t)
+	if s.Restarts != 1 || s.Kills != 1 || s.Joins != 0 || !slices.Equal(s.IdentitiesChecked, []int{2, 2}) || !slices.Equal(s.Replacing, []int{22}) {
+		t.Errorf("restarts %d kills %d joins %d, checked %v, begun %v", s.Restarts, s.Kills, s.Joins, s.IdentitiesChecked, s.Replacing)
+	}
+	if !s.OK || s.FailedAfterRecovery != 0 {
+		t.Errorf("failed after recovery %d, reasons %q", s.FailedAfterRecovery, s.Reasons)
+	}
+	near(t, "detect", s.DetectSeconds, 10.99) // kill → b's topology is without c
+	near(t, "recovery", s.RecoverySeconds, 5)
 }
 
 // A call that was on its way when a member was killed fails for that kill, also if its caller knows

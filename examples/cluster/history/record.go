@@ -22,7 +22,7 @@ const (
 const (
 	Form    = "form"    // Spawned: one of those that form the cluster
 	Join    = "join"    // Spawned: one more
-	Restart = "restart" // Spawned: in the place of one that left
+	Restart = "restart" // Spawned: in the place of one that left or was killed
 	Begin   = "begin"   // Load
 	End     = "end"     // Load
 )

@@ -20,6 +20,7 @@ type Summary struct {
 	Kills       int      `json:"kills"`
 	Joins       int      `json:"joins"`
 	Restarts    int      `json:"restarts"`
+	Replacing   []int    `json:"callsInRestarts"` // calls begun in each restart: from the order to leave until all agreed with the member that follows
 
 	Calls               int   `json:"calls"`
 	Replied             int   `json:"replied"`
@@ -55,7 +56,7 @@ type Summary struct {
 // newSummary is the summary of a run of which nothing is known but what it was asked for.
 func newSummary(c Config) *Summary {
 	return &Summary{Schema: 1, Reasons: []string{}, Seed: c.Seed, Provider: c.Provider, Lookup: c.Lookup,
-		Level: c.Level, Callers: c.Callers, Identities: c.Identities, IdentitiesChecked: []int{}}
+		Level: c.Level, Callers: c.Callers, Identities: c.Identities, Replacing: []int{}, IdentitiesChecked: []int{}}
 }
 
 // Failed is the summary of a run that did not take place, and why.

@@ -15,8 +15,9 @@ type span struct{ from, until int64 }
 type change struct {
 	kind   string // Form, Join, Restart, Killed; Stopping: left and not yet replaced
 	member string
+	killed bool  // Killed; Restart: it did not leave, it was killed
 	began  int64 // from here on calls may fail for it; Killed: before kill(2)
-	ns     int64 // Form and Join: process started; Killed: kill(2) returned; Restart: asked to leave
+	ns     int64 // Form and Join: process started; Killed: kill(2) returned; Restart: asked to leave, or killed
 	probed int64 // the identities must answer calls begun after this: ns; Restart: when its replacement was started
 	agreed int64 // when the members agreed on the topology after it; never if they did not
 	gone   int64 // when the last of the others' topologies was without the member that was killed or left
@@ -83,7 +84,7 @@ func (t *timeline) step(e Record) {
 }
 
 func (t *timeline) begin(kind string, e Record) {
-	c := change{kind: kind, member: e.Member, began: e.Ns, ns: e.Ns, probed: e.Ns, agreed: never, gone: never}
+	c := change{kind: kind, member: e.Member, killed: kind == Killed, began: e.Ns, ns: e.Ns, probed: e.Ns, agreed: never, gone: never}
 	if e.Start > 0 {
 		c.began = e.Start
 	}
@@ -92,11 +93,11 @@ func (t *timeline) begin(kind string, e Record) {
 
 // spawned begins a change with the first process of the run and with one that joins; the others that
 // form the cluster belong to the first, and one in the place of another to the change in which that
-// one left.
+// one left or was killed.
 func (t *timeline) spawned(e Record) {
 	n := len(t.changes)
 	switch {
-	case e.Phase == Restart && n > 0 && t.changes[n-1].kind == Stopping:
+	case e.Phase == Restart && n > 0 && (t.changes[n-1].kind == Stopping || t.changes[n-1].kind == Killed):
 		c := &t.changes[n-1]
 		c.kind, c.probed, c.agreed = Restart, e.Ns, never
 	case e.Phase == Form && n > 0:
