@@ -73,16 +73,23 @@ func (d *driver) startCaller(ctx context.Context) error {
 		return err
 	}
 	d.say("%d callers begin", d.opts.Callers)
-	return d.settle(ctx, "after forming", time.Now())
+	began := time.Now()
+	err = d.settleWithin(ctx, formLimit+time.Duration(d.opts.Identities)*perIdentity, "after forming", began)
+	d.plain = time.Since(began)
+	return err
 }
 
-// settle waits for what makes a change recovered: the members agree, and every identity answers.
-// There is no point in waiting much longer than the bound of a recovery.
+// settle is settleWithin for a change. There is no point in waiting much longer than the bound of a
+// recovery, to which the judge adds what it takes to call every identity.
 func (d *driver) settle(ctx context.Context, when string, since time.Time) error {
+	return d.settleWithin(ctx, recoveryBound(d.opts.Provider)+2*d.plain+2*time.Second, when, since)
+}
+
+// settleWithin waits for what makes a change recovered: the members agree, and every identity answers.
+func (d *driver) settleWithin(ctx context.Context, limit time.Duration, when string, since time.Time) error {
 	d.sweeps++
 	number, agreed, swept := d.sweeps, false, false
 	d.caller.tell(order{Do: doSweep, Sweep: number})
-	limit := recoveryBound(d.opts.Provider) + 2*time.Second
 	err := d.wait(ctx, limit, "the members to agree and every identity to answer "+when, func() bool {
 		if !agreed && d.agreed() {
 			agreed = true

@@ -32,10 +32,11 @@ type driver struct {
 	all     []*child
 	byChild map[*child]*member
 	named   int
-	ready   bool // the caller
-	swept   int  // sweeps that are complete
-	sweeps  int  // sweeps that were ordered
-	paused  bool // the load has ended
+	ready   bool          // the caller
+	swept   int           // sweeps that are complete
+	sweeps  int           // sweeps that were ordered
+	plain   time.Duration // that calling every identity took when nothing was wrong
+	paused  bool          // the load has ended
 	ending  bool
 	cut     bool  // the user ended the run, and that is recorded
 	broken  error // a process is gone that should be there
@@ -58,7 +59,8 @@ type member struct {
 const (
 	processLimit = 12 * time.Second // for a process to end after it was asked to
 	formLimit    = 60 * time.Second
-	agreeLimit   = 5 * time.Second // to agree once more, before they are stopped
+	perIdentity  = 5 * time.Millisecond // to activate one, on a machine that does little else than other work
+	agreeLimit   = 5 * time.Second      // to agree once more, before they are stopped
 )
 
 // newDriver opens the records of the run. An error is one of use: there is no place for them.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -21,13 +22,13 @@ func long() bool { return os.Getenv("GRANARY_EXAMPLE_CLUSTER_LONG") != "" }
 // Every member is restarted under load, and no call fails, of which there are many in each restart.
 func TestRolling(t *testing.T) {
 	t.Parallel()
-	during, calls, each := "2s", 40_000, 64 // every identity after each of four changes; every caller once
+	during, identities, calls, each := "2s", 2000, 8000, 64 // every identity after each of four changes; every caller once
 	if long() {
-		during, calls, each = "40s", 100_000, 1000
+		during, identities, calls, each = "40s", 10_000, 100_000, 1000
 	}
-	p := launch(t, "", "-rolling", "-for", during)
-	code, s := p.end(runLimit)
-	checkRolling(t, code, s, 3, 10_000)
+	p := launch(t, "", "-rolling", "-for", during, "-identities", strconv.Itoa(identities))
+	code, s := p.end(2 * runLimit)
+	checkRolling(t, code, s, 3, identities)
 	if s.Calls < calls || s.P999Micros <= 0 || len(s.Replacing) > 0 && slices.Min(s.Replacing) < each {
 		t.Errorf("%d calls, %v of them begun in the restarts, p99.9 %v µs", s.Calls, s.Replacing, s.P999Micros)
 	}

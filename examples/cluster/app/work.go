@@ -12,7 +12,6 @@ import (
 )
 
 const (
-	sweepers   = 32                     // identities that a sweep calls at a time
 	watchEvery = 50 * time.Millisecond  // how often outstanding calls are looked at
 	grace      = 250 * time.Millisecond // how long past its deadline a call is waited for
 	sweepPause = 5 * time.Millisecond   // before an identity that failed is called again
@@ -142,11 +141,16 @@ func (l *loading) next() (string, uint64, bool) {
 
 func (l *loading) ended(bool) {}
 
+// sweepers is how many identities a sweep calls at a time: twice as many as the load, so that it has two
+// thirds of what the machine can do.
+func sweepers(o Options) int { return min(max(32, 2*o.Callers), 1024) }
+
 // startSweep calls every identity until each has answered, and tells the driver.
 func (c *caller) startSweep(ctx context.Context, number int) {
 	s := &sweep{identities: int64(c.opts.Identities), done: ctx.Done(), complete: func() { c.pipe.send(notice{Swept: number}) }}
-	for i := range sweepers {
-		caller := uint64(c.opts.Callers + 1 + number*sweepers + i)
+	count := sweepers(c.opts)
+	for i := range count {
+		caller := uint64(c.opts.Callers + 1 + number*count + i)
 		c.hire(&sweeping{sweep: s, request: caller << 32})
 	}
 }

@@ -52,7 +52,7 @@ func (j *judge) change(i int) {
 func (j *judge) cutShort(i int) bool {
 	t := j.time
 	return t.interrupted != never && i+1 == len(t.changes) &&
-		(t.changes[i].kind == Form || float64(t.interrupted-t.changes[i].probed)/1e9 <= j.config.RecoverySeconds)
+		(t.changes[i].kind == Form || float64(t.interrupted-t.changes[i].probed)/1e9 <= j.config.RecoverySeconds+j.slack())
 }
 
 // count enters a change and its times in the summary, and holds its recovery to the bound.
@@ -77,10 +77,19 @@ func (j *judge) count(c change, all int64, complete bool) {
 	if !complete {
 		return
 	}
-	took := float64(all-c.probed) / 1e9
-	if bound := j.config.RecoverySeconds; bound > 0 && took > bound {
-		j.failf("recovery after %s took %.1f s, the bound is %.0f s", c, took, bound)
+	took, slack := float64(all-c.probed)/1e9, j.slack()
+	if bound := j.config.RecoverySeconds; bound > 0 && took > bound+slack {
+		j.failf("recovery after %s took %.1f s, the bound is %.0f s, and %.1f s to call every identity", c, took, bound, slack)
 	}
+}
+
+// slack is what a recovery may take beyond its bound, since it is over when every identity was called
+// and has answered: twice the time of that before the load, when nothing was wrong.
+func (j *judge) slack() float64 {
+	if _, all := j.answers(0); j.begin < all {
+		return 2 * float64(all-j.begin) / 1e9
+	}
+	return 0
 }
 
 // rebalanced is when no activation was on a member that is not its owner.

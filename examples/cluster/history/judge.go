@@ -32,7 +32,7 @@ func judgeSource(src source) (*Summary, error) {
 	slices.SortStableFunc(events, func(a, b Record) int { return cmp.Compare(a.Ns, b.Ns) })
 	t := newTimeline(events, config.Members)
 	j := &judge{config: config, events: events, time: t, sum: newSummary(config), requests: requests{},
-		lives: newActivations(t.ended), ids: map[string]int{}, first: make([][]int64, len(t.changes)), begun: make([]int, len(t.changes))}
+		lives: newActivations(t.ended), ids: map[string]int{}, first: make([][]int64, len(t.changes)), begun: make([]int, len(t.changes)), begin: never}
 	if err := src.each(frequent, j.take); err != nil {
 		return nil, err
 	}
@@ -65,6 +65,7 @@ type judge struct {
 	ids      map[string]int // identities that were called, by index
 	first    [][]int64      // by change and identity: the end of the first answered call after it
 	begun    []int          // by change: calls begun before the members agreed on it
+	begin    int64          // of the first call
 	last     int64          // end of the last call
 }
 
@@ -89,7 +90,7 @@ func (j *judge) take(r *Record) {
 func (j *judge) call(r *Record) {
 	s := j.sum
 	s.Calls++
-	j.last = max(j.last, r.End)
+	j.begin, j.last = min(j.begin, r.Start), max(j.last, r.End)
 	if i := j.time.changeAt(r.Start); i >= 0 && r.Start < min(j.time.changes[i].agreed, j.time.loadEnd) {
 		j.begun[i]++
 	}

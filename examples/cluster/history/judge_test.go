@@ -303,6 +303,28 @@ func TestRestartOfAKilledMember(t *testing.T) {
 	near(t, "recovery", s.RecoverySeconds, 5)
 }
 
+// Where it takes long to call every identity, a recovery is not over sooner for that.
+func TestRecoveryOfManyIdentitiesOnASlowMachine(t *testing.T) {
+	for plain, ok := range map[float64]bool{0.5: false, 3: true} {
+		r := goodRun()
+		r.without(func(e Record) bool {
+			return e.Event == Called && e.ID == "K/y" && e.Start > 10*second && e.Start < 24*second
+		})
+		r.without(func(e Record) bool { return e.Event == Spawned && e.Phase == Join })
+		r[0].Config.Join = false
+		r.add(0.5, Record{Event: Called, Member: "caller", Request: 9<<32 | 1, ID: "K/x", Start: second / 2, End: second, Outcome: OK, Delivery: delivered})
+		r.add(0.6, Record{Event: Handled, Member: "a", Request: 9<<32 | 1, ID: "K/x"})
+		r.without(func(e Record) bool {
+			return e.Event == Called && e.ID == "K/y" && float64(e.Start) < plain*float64(second)
+		})
+		s := r.judge(t)
+		late := slices.ContainsFunc(s.Reasons, func(reason string) bool { return strings.Contains(reason, "the bound is 10 s") })
+		if late == ok {
+			t.Errorf("every identity called in %v s: reasons %q", plain, s.Reasons)
+		}
+	}
+}
+
 // A call that was on its way when a member was killed fails for that kill, also if its caller knows
 // so before kill(2) has returned.
 func TestCallsThatAKillCatchesAreItsFailures(t *testing.T) {
