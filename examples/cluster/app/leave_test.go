@@ -23,10 +23,11 @@ func long() bool { return os.Getenv("GRANARY_EXAMPLE_CLUSTER_LONG") != "" }
 func TestRolling(t *testing.T) {
 	t.Parallel()
 	during, identities, calls, each := "2s", 2000, 8000, 64 // every identity after each of four changes; every caller once
+	timeout := "30s"                                        // not to measure the machine
 	if long() {
-		during, identities, calls, each = "40s", 10_000, 100_000, 1000
+		during, identities, calls, each, timeout = "40s", 10_000, 100_000, 1000, "5s"
 	}
-	p := launch(t, "", "-rolling", "-for", during, "-identities", strconv.Itoa(identities))
+	p := launch(t, "", "-rolling", "-for", during, "-identities", strconv.Itoa(identities), "-timeout", timeout)
 	code, s := p.end(2 * runLimit)
 	checkRolling(t, code, s, 3, identities)
 	if s.Calls < calls || s.P999Micros <= 0 || len(s.Replacing) > 0 && slices.Min(s.Replacing) < each {
