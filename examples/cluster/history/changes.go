@@ -36,7 +36,7 @@ func (j *judge) change(i int) {
 	}
 	j.count(c, all, complete)
 	if c.kind == Restart {
-		j.sum.Replacing = append(j.sum.Replacing, j.begun[i])
+		j.sum.Replacing = append(j.sum.Replacing, j.loadUntil(i, min(recovered, until)))
 	}
 	if c.agreed != never && (c.kind == Join || c.kind == Restart) {
 		recovered = max(recovered, j.rebalanced(c, until))
@@ -81,6 +81,16 @@ func (j *judge) count(c change, all int64, complete bool) {
 	if bound := j.config.RecoverySeconds; bound > 0 && took > bound+slack {
 		j.failf("recovery after %s took %.1f s, the bound is %.0f s, and %.1f s to call every identity", c, took, bound, slack)
 	}
+}
+
+// loadUntil counts the calls that the load had begun in a restart before a time.
+func (j *judge) loadUntil(i int, until int64) (n int) {
+	for _, start := range j.begun[i] {
+		if start < until {
+			n++
+		}
+	}
+	return n
 }
 
 // slack is what a recovery may take beyond its bound, since it is over when every identity was called

@@ -32,7 +32,7 @@ func judgeSource(src source) (*Summary, error) {
 	slices.SortStableFunc(events, func(a, b Record) int { return cmp.Compare(a.Ns, b.Ns) })
 	t := newTimeline(events, config.Members)
 	j := &judge{config: config, events: events, time: t, sum: newSummary(config), requests: requests{},
-		lives: newActivations(t.ended), ids: map[string]int{}, first: make([][]int64, len(t.changes)), begun: make([]int, len(t.changes)), begin: never}
+		lives: newActivations(t.ended), ids: map[string]int{}, first: make([][]int64, len(t.changes)), begun: make([][]int64, len(t.changes)), begin: never}
 	if err := src.each(frequent, j.take); err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ type judge struct {
 	failures []span         // the failed calls
 	ids      map[string]int // identities that were called, by index
 	first    [][]int64      // by change and identity: the end of the first answered call after it
-	begun    []int          // by change: calls begun before the members agreed on it
+	begun    [][]int64      // by restart: the starts of the load's calls
 	begin    int64          // of the first call
 	last     int64          // end of the last call
 }
@@ -91,8 +91,8 @@ func (j *judge) call(r *Record) {
 	s := j.sum
 	s.Calls++
 	j.begin, j.last = min(j.begin, r.Start), max(j.last, r.End)
-	if i := j.time.changeAt(r.Start); i >= 0 && r.Start < min(j.time.changes[i].agreed, j.time.loadEnd) {
-		j.begun[i]++
+	if i := j.time.changeAt(r.Start); i >= 0 && j.time.changes[i].kind == Restart && r.Request>>32 <= uint64(j.config.Callers) {
+		j.begun[i] = append(j.begun[i], r.Start)
 	}
 	limit := int64(j.config.TimeoutSeconds*1e9) + lateNs
 	if r.End-r.Start > limit || r.Outcome == Unended {

@@ -267,7 +267,7 @@ func TestRestartIsOneChange(t *testing.T) {
 		t.Errorf("restarts %d kills %d joins %d, checked %v", s.Restarts, s.Kills, s.Joins, s.IdentitiesChecked)
 	}
 	if !slices.Equal(s.Replacing, []int{22}) {
-		t.Errorf("calls begun in the restart %v, want those of two identities from 10 s to 20 s", s.Replacing)
+		t.Errorf("calls begun in the restart %v, want those of two callers from 10 s until the last agreed", s.Replacing)
 	}
 	if len(s.Reasons) != 1 || !strings.Contains(s.Reasons[0], "restarts 1") {
 		t.Errorf("reasons %q: one restart of three was taken for a rolling restart of all", s.Reasons)

@@ -20,7 +20,7 @@ type Summary struct {
 	Kills       int      `json:"kills"`
 	Joins       int      `json:"joins"`
 	Restarts    int      `json:"restarts"`
-	Replacing   []int    `json:"callsInRestarts"` // calls begun in each restart: from the order to leave until all agreed with the member that follows
+	Replacing   []int    `json:"callsInRestarts"` // calls of the load begun in each restart: from the order to leave until it was recovered
 
 	Calls               int   `json:"calls"`
 	Replied             int   `json:"replied"`
