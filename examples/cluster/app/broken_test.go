@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/cluster"
@@ -56,7 +57,13 @@ func broken(what string) Parts {
 		parts.Call = everyTenth(func(Calling, context.Context, string, uint64) (*counterpb.AddReply, error) {
 			return nil, errors.New("something went wrong")
 		})
+	case "long leave":
+		parts.Leave = func(ctx context.Context, _ *cluster.Node) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
 	case "ignores stop":
+		parts.Patience = 5 * time.Second
 		parts.Leave = func(context.Context, *cluster.Node) error { select {} }
 	}
 	return parts

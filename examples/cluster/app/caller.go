@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -63,10 +62,8 @@ func runCaller(ctx context.Context, s start, p *pipe, parts Parts) error {
 	}
 	p.send(notice{Ready: true})
 	c.obey(ctx)
-	stop, cancel := context.WithTimeout(context.Background(), processLimit)
-	defer cancel()
-	if err := made.Node.Stop(stop); err != nil {
-		return fmt.Errorf("leave: %w", err)
+	if err := (Parts{}).leave(p, made.Node); err != nil {
+		return err
 	}
 	return file.Close()
 }

@@ -188,7 +188,7 @@ func (d *driver) restart(ctx context.Context, m *member) error {
 	since := time.Now()
 	d.part(m)
 	m.tell(order{Do: doStop})
-	if err := d.wait(ctx, processLimit, m.name+" to leave", func() bool { return m.gone }); err != nil {
+	if err := d.wait(ctx, d.patience(), m.name+" to leave", func() bool { return m.gone }); err != nil {
 		return err
 	}
 	d.say("%s has left: %.1f s", m.name, time.Since(since).Seconds())

@@ -57,7 +57,8 @@ type member struct {
 }
 
 const (
-	processLimit = 12 * time.Second // for a process to end after it was asked to
+	stopTimeout  = 30 * time.Second // of a node: a busy machine takes long to end ten thousands of activations
+	processLimit = 35 * time.Second // for a process to end after it was asked to
 	formLimit    = 60 * time.Second
 	perIdentity  = 5 * time.Millisecond // to activate one, on a machine that does little else than other work
 	agreeLimit   = 5 * time.Second      // to agree once more, before they are stopped
@@ -95,6 +96,9 @@ func recordFolder(name string) (string, error) {
 	}
 	return name, nil
 }
+
+// patience is for how long a process is waited for that is to end.
+func (d *driver) patience() time.Duration { return cmp.Or(d.parts.Patience, processLimit) }
 
 func (d *driver) say(format string, args ...any) {
 	fmt.Fprintf(d.out, "%6.1fs  %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))

@@ -13,6 +13,7 @@ const (
 	hurriedPause  = 3 * time.Second
 	cancelLimit   = time.Second
 	hurriedLeave  = 5 * time.Second
+	hurriedStop   = 3 * time.Second // of a node that is told so; it takes half a second more
 	pauseOverhead = 2 * time.Second // for calls that end at their very deadline to be written
 )
 
@@ -72,10 +73,7 @@ func (d *driver) endProcesses(ctx context.Context) (left int) {
 			d.record(history.Stopping, m, history.Record{})
 		}
 	}
-	for _, c := range d.all {
-		c.tell(order{Do: doStop})
-	}
-	if err := d.finish(ctx, processLimit, hurriedLeave, "the processes to end", func() bool { return d.running() == 0 }); err != nil {
+	if d.awaitEnds(ctx) != nil {
 		left = d.running()
 		for _, c := range d.all {
 			if !c.gone {
@@ -89,6 +87,24 @@ func (d *driver) endProcesses(ctx context.Context) (left int) {
 	}
 	close(d.done)
 	return left
+}
+
+// awaitEnds asks all processes to end and waits until they have; once the user waits, to hurry.
+func (d *driver) awaitEnds(ctx context.Context) error {
+	ended := func() bool { return d.running() == 0 }
+	d.stopAll(ctx.Err() != nil)
+	err := d.wait(ctx, d.patience(), "the processes to end", ended)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	d.stopAll(true)
+	return d.wait(context.WithoutCancel(ctx), min(d.patience(), hurriedLeave), "the processes to end", ended)
+}
+
+func (d *driver) stopAll(hurried bool) {
+	for _, c := range d.all {
+		c.tell(order{Do: doStop, Hurried: hurried})
+	}
 }
 
 // finish is wait with a limit of its own for a user who has no patience any more.

@@ -82,7 +82,7 @@ func runMember(ctx context.Context, s start, p *pipe, parts Parts) error {
 	})
 	kind.Idle = -1 // the run is short: only changes stop activations
 	made, err := parts.build(s.Name, wiring.Config{
-		Cluster:    cluster.Config{Name: "demo", Logger: logger(s.Name)},
+		Cluster:    cluster.Config{Name: "demo", Logger: logger(s.Name), StopTimeout: stopTimeout},
 		Memberlist: memberlist.Config{Seeds: s.Seeds, Preset: memberlist.Local},
 		Kinds:      grain.Kinds{kind},
 		Telemetry:  cluster.Telemetry{Observer: rec.observer()},
@@ -98,8 +98,8 @@ func runMember(ctx context.Context, s start, p *pipe, parts Parts) error {
 	p.send(notice{Member: rec.member(), Gossip: made.Provider.Addr()})
 	p.send(notice{Ready: true})
 	rec.serve(ctx)
-	if err := parts.leave(made.Node); err != nil {
-		return fmt.Errorf("leave: %w", err)
+	if err := parts.leave(p, made.Node); err != nil {
+		return err
 	}
 	return file.Close()
 }

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/cluster"
@@ -18,6 +20,7 @@ type Parts struct {
 	Lookup   func(core.Lookup) core.Lookup              // stands between the node and its lookup
 	Leave    func(context.Context, *cluster.Node) error // how a member leaves; nil: Node.Stop
 	Call     func(Calling) Calling                      // stands between the load and the client
+	Patience time.Duration                              // for a process to end; 0: processLimit
 	Changes  func(*driver) []planned                    // what the driver does instead of what the flags say
 }
 
@@ -44,11 +47,16 @@ func (p Parts) build(process string, c wiring.Config) (wiring.Process, error) {
 	return made, err
 }
 
-func (p Parts) leave(node *cluster.Node) error {
-	ctx, cancel := context.WithTimeout(context.Background(), processLimit) // what ended the run must not cut the way out
-	defer cancel()
-	if p.Leave != nil {
-		return p.Leave(ctx, node)
+// leave has a node leave. That it could not do so in order is no error if there was no time for it.
+func (p Parts) leave(told *pipe, node *cluster.Node) error {
+	ctx, hurried, end := told.leaving()
+	defer end()
+	stop := p.Leave
+	if stop == nil {
+		stop = func(ctx context.Context, node *cluster.Node) error { return node.Stop(ctx) }
 	}
-	return node.Stop(ctx)
+	if err := stop(ctx, node); err != nil && !hurried() {
+		return fmt.Errorf("leave: %w", err)
+	}
+	return nil
 }

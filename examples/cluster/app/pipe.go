@@ -4,14 +4,18 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"sync"
+	"time"
 )
 
 // pipe is a child's side: orders in, notices out. When the driver is gone, its end of the pipe closes
 // and the process exits at once, so nothing is left running.
 type pipe struct {
 	orders  chan order
-	notices chan *notice // nil is the last
+	hurry   chan struct{} // closed by an order to stop that is hurried
+	notices chan *notice  // nil is the last
 	flushed chan struct{}
 }
 
@@ -23,7 +27,7 @@ const enough = 1024
 // called when there will be no more orders.
 func newPipe(in io.Reader, out io.Writer, gone func()) (*pipe, context.Context) {
 	ctx, stop := context.WithCancel(context.Background()) // the root of this process
-	p := &pipe{orders: make(chan order, enough), notices: make(chan *notice, enough), flushed: make(chan struct{})}
+	p := &pipe{orders: make(chan order, enough), hurry: make(chan struct{}), notices: make(chan *notice, enough), flushed: make(chan struct{})}
 	go func() {
 		p.read(in, stop)
 		gone()
@@ -34,6 +38,7 @@ func newPipe(in io.Reader, out io.Writer, gone func()) (*pipe, context.Context) 
 
 func (p *pipe) read(in io.Reader, stop context.CancelFunc) {
 	lines := bufio.NewScanner(in)
+	hurry := sync.OnceFunc(func() { close(p.hurry) })
 	for lines.Scan() {
 		var o order
 		if json.Unmarshal(lines.Bytes(), &o) != nil {
@@ -41,6 +46,9 @@ func (p *pipe) read(in io.Reader, stop context.CancelFunc) {
 		}
 		if o.Do == doStop {
 			stop()
+			if o.Hurried {
+				hurry()
+			}
 			continue
 		}
 		select {
@@ -70,6 +78,29 @@ func (p *pipe) offer(n notice) {
 	case p.notices <- &n:
 	default:
 	}
+}
+
+// leaving is the context of a leave, and whether it was cut short since the user waits. What ended the run
+// must not cut the way out.
+func (p *pipe) leaving() (ctx context.Context, hurried func() bool, end context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), processLimit)
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-over:
+			return
+		case <-p.hurry:
+		}
+		timer := time.NewTimer(hurriedStop)
+		defer timer.Stop()
+		select {
+		case <-over:
+		case <-timer.C:
+			cancel()
+		}
+	}()
+	hurried = func() bool { return errors.Is(ctx.Err(), context.Canceled) }
+	return ctx, hurried, func() { close(over); cancel() }
 }
 
 // flush waits until everything that was sent is written. It is the last call.

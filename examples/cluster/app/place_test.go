@@ -43,7 +43,7 @@ func restartsInPlace(d *driver) []planned {
 		if err := d.kill(m); err != nil {
 			return err
 		}
-		if err := d.wait(ctx, processLimit, m.name+" to be gone", func() bool { return m.gone }); err != nil {
+		if err := d.wait(ctx, d.patience(), m.name+" to be gone", func() bool { return m.gone }); err != nil {
 			return err
 		}
 		return d.add(ctx, history.Restart, "after the restart of "+m.name)

@@ -2,8 +2,9 @@ package app
 
 // order is what the driver writes to a child: one JSON object a line.
 type order struct {
-	Do    string `json:"do"`
-	Sweep int    `json:"sweep,omitempty"` // number of the sweep, from 1
+	Do      string `json:"do"`
+	Sweep   int    `json:"sweep,omitempty"`   // number of the sweep, from 1
+	Hurried bool   `json:"hurried,omitempty"` // stop: the user waits; what is not done soon is left undone
 }
 
 // The orders.

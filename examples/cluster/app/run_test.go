@@ -199,6 +199,24 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// A leave that takes long is cut short for a user who waits, also if it had begun before.
+func TestInterruptHurriesALeave(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"calls/s  p50", "ending 2 processes"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			p := launch(t, "long leave", "-members", "1", "-kill=false", "-join=false", "-for", "2s", "-identities", "20", "-callers", "2")
+			p.await(at)
+			p.signal(os.Interrupt)
+			asked := time.Now()
+			code, s := p.end(runLimit)
+			if took := time.Since(asked); code != exitOK || !s.Interrupted || s.ProcessesLeft != 0 || took > 10*time.Second {
+				t.Errorf("exit %d after %v, reasons %q, processes left %d", code, took, s.Reasons, s.ProcessesLeft)
+			}
+		})
+	}
+}
+
 // A user who interrupts a run that has failed is told so.
 func TestInterruptAfterAFailure(t *testing.T) {
 	t.Parallel()
