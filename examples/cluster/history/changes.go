@@ -94,10 +94,10 @@ func (j *judge) loadUntil(i int, until int64) (n int) {
 }
 
 // slack is what a recovery may take beyond its bound, since it is over when every identity was called
-// and has answered: twice the time of that before the load, when nothing was wrong.
+// and has answered: three times what that took before the load, when nothing else was to do.
 func (j *judge) slack() float64 {
 	if _, all := j.answers(0); j.begin < all {
-		return 2 * float64(all-j.begin) / 1e9
+		return 3 * float64(all-j.begin) / 1e9
 	}
 	return 0
 }

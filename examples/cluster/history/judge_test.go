@@ -305,7 +305,7 @@ func TestRestartOfAKilledMember(t *testing.T) {
 
 // Where it takes long to call every identity, a recovery is not over sooner for that.
 func TestRecoveryOfManyIdentitiesOnASlowMachine(t *testing.T) {
-	for plain, ok := range map[float64]bool{0.5: false, 3: true} {
+	for plain, ok := range map[float64]bool{0.5: false, 2: true} {
 		r := goodRun()
 		r.without(func(e Record) bool {
 			return e.Event == Called && e.ID == "K/y" && e.Start > 10*second && e.Start < 24*second
