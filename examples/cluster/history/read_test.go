@@ -6,8 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func everything(string) bool { return true }
@@ -178,4 +180,24 @@ func BenchmarkJudge(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/calls, "ns/call")
+}
+
+// All processes have one clock.
+func TestNowIsTheMonotonicClock(t *testing.T) {
+	const tolerance = int64(time.Millisecond)
+	for i := range 200 {
+		w, err := Create(t.TempDir(), strconv.Itoa(i), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := monotonic()
+		now := w.Now()
+		after, err2 := monotonic()
+		if err != nil || err2 != nil || now < before-tolerance || now > after+tolerance {
+			t.Errorf("%d, want %d to %d; errors %v, %v", now, before, after, err, err2)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -32,11 +32,29 @@ func Create(dir, name string, eachLine bool) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
-	base, err := monotonic()
+	base, at, err := atOnce()
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
-	return &Writer{file: f, buf: bufio.NewWriterSize(f, 64<<10), each: eachLine, base: base, at: time.Now()}, nil
+	return &Writer{file: f, buf: bufio.NewWriterSize(f, 64<<10), each: eachLine, base: base, at: at}, nil
+}
+
+// atOnce reads CLOCK_MONOTONIC and Go's clock at one moment. On a busy machine a process may stand still
+// between the two for as long as a whole change takes, and all that it records would be as wrong: the
+// closest of some readings is taken.
+func atOnce() (base int64, at time.Time, err error) {
+	closest := time.Hour
+	for tries := 0; tries < 100 && closest > 10*time.Microsecond; tries++ {
+		before := time.Now()
+		read, err := monotonic()
+		if err != nil {
+			return 0, at, err
+		}
+		if took := time.Since(before); took < closest {
+			closest, base, at = took, read, before.Add(took/2)
+		}
+	}
+	return base, at, nil
 }
 
 // Now is CLOCK_MONOTONIC in nanoseconds.
