@@ -3,6 +3,8 @@ package remote
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -704,4 +706,62 @@ func TestRow18_Replay(t *testing.T) {
 	if len(got) != 0 {
 		t.Error("a replayed message arrived")
 	}
+}
+
+// TestRow15_HalfOpenConnections: peers that are gone without a word, as behind a cable that was pulled: nobody
+// reads or closes their side, and pings are not answered. 32 fall silent before the handshake and 32 as clients
+// after it, which takes 64 sockets here and 64 on the node. All are let go within the bounds of handshake and
+// keepalive, with all that the node keeps for them, and another peer's calls go on.
+func TestRow15_HalfOpenConnections(t *testing.T) {
+	const each = 32
+	x := attacked(t, func(c *Config) {
+		c.Limits.Handshake, c.Limits.Keepalive, c.Limits.KeepaliveTimeout, c.Limits.KeepaliveMin = 2*time.Second, 2*time.Second, 5*time.Second, 2*time.Second
+	})
+	x.r.mu.Lock()
+	g, before := x.r.accepter.(*grpcListener).gate, len(x.r.incoming)
+	x.r.mu.Unlock()
+	for i := range each {
+		if c := dialH2(t, x.addr); i%2 == 0 {
+			if _, err := c.open("/remote.Remoting/Receive"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range each {
+		h := x.helloWith(func(h *hello) { h.client, h.member = true, core.MemberID(fmt.Sprint("gone", i)) })
+		frame, err := h.frame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dialH2(t, x.addr).shake(frame)
+	}
+	open := func() (sockets, peers int) {
+		g.mu.Lock()
+		sockets = g.open
+		g.mu.Unlock()
+		x.r.mu.Lock()
+		defer x.r.mu.Unlock()
+		return sockets, len(x.r.incoming) - before
+	}
+	eventually(t, "the half-open connections are let go", func() bool {
+		sockets, peers := open()
+		return sockets <= 2 && peers == 0
+	})
+	x.alive(x.link())
+}
+
+// shake begins a link with hello and reads until it is answered; then nothing reads any more.
+func (c *h2) shake(hello []byte) {
+	c.t.Helper()
+	id, err := c.open("/remote.Remoting/Receive")
+	if err == nil {
+		err = c.fr.WriteData(id, false, append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(hello))), hello...))
+	}
+	for err == nil {
+		var f http2.Frame
+		if f, err = c.fr.ReadFrame(); err == nil && f.Header().Type == http2.FrameData {
+			return
+		}
+	}
+	c.t.Fatalf("shake hands: %v", err)
 }
