@@ -3,33 +3,42 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
 
 // exampleCluster runs the demonstration as a newcomer does and holds its object against the
-// contract: one line of JSON that says ok.
+// contract: one line of JSON that says ok, with the keys of testdata/example_cluster.txt and no other.
 func exampleCluster(ctx context.Context, w *workspace) error {
 	cmd := w.command(ctx, ".", nil, "go", "run", "./examples/cluster", "-for", "20s", "-json")
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
-	lines := strings.Split(strings.TrimRight(stdout.String(), "\n"), "\n")
-	if len(lines) != 1 {
-		return fmt.Errorf("standard output has %d lines, want one JSON object\n%s\n%s", len(lines), stdout.String(), stderr.String())
+	contract, shapeErr := readShape(w.path("tools", "dev", "testdata", "example_cluster.txt"))
+	if shapeErr != nil {
+		return shapeErr
 	}
-	var object struct {
-		Schema  int
-		OK      bool
-		Reasons []string
-	}
-	if jsonErr := json.Unmarshal([]byte(lines[0]), &object); jsonErr != nil {
-		return fmt.Errorf("standard output is no JSON object: %w\n%s\n%s", jsonErr, lines[0], stderr.String())
-	}
-	if err != nil || !object.OK || object.Schema != 1 {
-		return fmt.Errorf("ok %v, reasons %v, exit: %v\n%s\n%s", object.OK, object.Reasons, err, lines[0], stderr.String())
+	if err = errors.Join(judgeExample(contract, stdout.String()), err); err != nil {
+		return fmt.Errorf("%w\n%s\n%s", err, stdout.String(), stderr.String())
 	}
 	return nil
+}
+
+// judgeExample holds what the demonstration printed against its contract.
+func judgeExample(contract shape, stdout string) error {
+	line, found := strings.CutSuffix(stdout, "\n")
+	if !found || strings.Contains(line, "\n") {
+		return fmt.Errorf("standard output has %d lines, want one JSON object", strings.Count(stdout, "\n"))
+	}
+	object, err := contract.check(line)
+	if err != nil {
+		return err
+	}
+	if object["ok"] != true || object["schema"] != 1.0 || object["kills"] != 1.0 || object["joins"] != 1.0 {
+		return fmt.Errorf("ok %v, reasons %v, schema %v, %v killed, %v joined", object["ok"], object["reasons"], object["schema"], object["kills"], object["joins"])
+	}
+	return tookPlace(object)
 }
 
 // simShort runs some schedules of faults, on the heap and on whole nodes, too few to demand that every state was come through.
