@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/granary-go/granary/examples/cluster/history"
@@ -70,6 +69,9 @@ func newDriver(o Options, people, stderr io.Writer, parts Parts) (*driver, error
 	if err != nil {
 		return nil, err
 	}
+	if err := hold(dir); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
 	rec, err := history.Create(dir, "driver", true)
 	if err != nil {
 		return nil, err
@@ -77,24 +79,6 @@ func newDriver(o Options, people, stderr io.Writer, parts Parts) (*driver, error
 	return &driver{opts: o, parts: parts, out: people, stderr: stderr, dir: dir, rec: rec, began: time.Now(),
 		rng: rand.New(rand.NewPCG(o.Seed, 0)), byChild: map[*child]*member{},
 		events: make(chan childEvent, 256), done: make(chan struct{})}, nil
-}
-
-// recordFolder makes the folder that -history names, or one for this run alone.
-func recordFolder(name string) (string, error) {
-	if name == "" {
-		return os.MkdirTemp("", "granary-cluster-")
-	}
-	if err := os.MkdirAll(name, 0o755); err != nil {
-		return "", fmt.Errorf("-history: %w", err)
-	}
-	old, err := filepath.Glob(filepath.Join(name, "*.jsonl"))
-	if err == nil && len(old) > 0 {
-		err = errors.New("it holds the records of another run: name a new or empty folder")
-	}
-	if err != nil {
-		return "", fmt.Errorf("-history %s: %w", name, err)
-	}
-	return name, nil
 }
 
 // patience is for how long a process is waited for that is to end.

@@ -88,7 +88,10 @@ func runChild(told string, stdout, stderr io.Writer, parts Parts) int {
 		return exitUsage
 	}
 	signal.Ignore(os.Interrupt) // the driver decides when its children end
-	p, ctx := newPipe(os.Stdin, stdout, func() { os.Exit(exitFailed) })
+	p, ctx := newPipe(os.Stdin, stdout, func() {
+		s.abandon()
+		os.Exit(exitFailed)
+	})
 	run := runMember
 	if s.Role == roleCaller {
 		run = runCaller

@@ -48,9 +48,15 @@ type program struct {
 // launch starts the program with a part of it broken; "" is none.
 func launch(t *testing.T, breaks string, args ...string) *program {
 	t.Helper()
+	return launchIn(t, os.TempDir(), breaks, args...)
+}
+
+// launchIn is launch with a folder of its own for temporary files.
+func launchIn(t *testing.T, temporary, breaks string, args ...string) *program {
+	t.Helper()
 	p := &program{t: t, exited: make(chan struct{}), more: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], append([]string{"-json"}, args...)...)
-	p.cmd.Env = append(os.Environ(), driverVariable+"=1", breakVariable+"="+breaks)
+	p.cmd.Env = append(os.Environ(), driverVariable+"=1", breakVariable+"="+breaks, "TMPDIR="+temporary)
 	p.cmd.Stdout = &p.stdout
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
