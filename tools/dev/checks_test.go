@@ -21,6 +21,8 @@ var good = map[string]string{
 	"tools/main_types.txt":    "# list\ncore Thing\n",
 	"tools/decoders.txt":      "# list\ncore FuzzThing\n",
 	"tools/not_run.txt":       "# list\nfalse\tit fails\n",
+	"tools/not_checked.txt":   "# list\n",
+	exampleShape:              "schema integer\nlate integer?\n",
 	"README.md":               "# The readme, of `core`\n\n```sh\ntrue # fine\nfalse\n```\n\n```go\n// Do does.\nfunc (Thing) Do() {}\n```\n\n[core](core/doc.go), [above](#the-readme-of-core), [web](https://example.com)\n",
 }
 
@@ -68,7 +70,7 @@ func onTree(f func(*workspace, *tree, *findings)) func(context.Context, *workspa
 var checks = map[string]func(context.Context, *workspace) error{
 	"format":     func(_ context.Context, w *workspace) error { return formatted(w) },
 	"versions":   func(_ context.Context, w *workspace) error { return sameVersions(w) },
-	"docs":       checkDocs,
+	"docs":       func(ctx context.Context, w *workspace) error { return checkDocs(ctx, w, []string{"vet"}) },
 	"documented": onTree(func(_ *workspace, t *tree, bad *findings) { checkDocumented(t, quiet, bad) }),
 	"examples":   onTree(func(w *workspace, t *tree, bad *findings) { checkExamples(w, t, quiet, bad) }),
 	"habits":     onTree(func(_ *workspace, t *tree, bad *findings) { checkHabits(t, quiet, bad) }),
@@ -174,6 +176,16 @@ func TestChecksFind(t *testing.T) {
 		"Go that compiles not":   {"docs", map[string]string{"more.md": "```go\npackage x\n\nvar x int = \"\"\n```\n"}, "more.md:1: "},
 		"Go that says otherwise": {"docs", map[string]string{"more.md": "```go\npackage main\n\nimport \"fmt\"\n\nfunc main() {\n\tfmt.Println(1) // 2\n}\n```\n"}, "the program does not print \"2\""},
 		"Go that says so":        {"docs", map[string]string{"more.md": "```go\npackage main\n\nimport \"fmt\"\n\nfunc main() {\n\tfmt.Println(2) // 2\n}\n```\n"}, ""},
+		"long example":           {"docs", map[string]string{"README.md": good["README.md"] + "```go\npackage x\n" + strings.Repeat("\n", 20) + "```\n"}, "an example of 21 lines, the most is 20"},
+		"text of nothing":        {"docs", map[string]string{"more.md": "```text\nx\n```\n"}, "more.md:1: nothing checks this text of \"\""},
+		"text of another":        {"docs", map[string]string{"more.md": "```text make x\nx\n```\n"}, "more.md:1: nothing checks this text of \"make x\""},
+		"text with a reason":     {"docs", map[string]string{"more.md": "```text\na  picture\nmore\n```\n", "tools/not_checked.txt": "more.md a picture\tdrawn by hand\n"}, ""},
+		"stale picture":          {"docs", map[string]string{"tools/not_checked.txt": "more.md x\tdrawn by hand\n"}, "no document has \"more.md x\""},
+		"lines of the tests":     {"docs", map[string]string{"more.md": "```text make test\nstep vet … ok 1.5s\nstep vet … ok (2 passed, 0 skipped) 1.5s\n…\n1 passed, 0 failed, 0 skipped\n```\n"}, ""},
+		"a step that is not":     {"docs", map[string]string{"more.md": "```text make test\nstep nope … ok 1.5s\n1 passed, 0 failed, 0 skipped\n```\n"}, "no line \"step nope"},
+		"no count at the end":    {"docs", map[string]string{"more.md": "```text make test\nstep vet … ok 1.5s\n```\n"}, "no line \"step vet"},
+		"object":                 {"docs", map[string]string{"more.md": "```json go run ./examples/cluster -json\n{\"schema\":1,\"late\":null}\n```\n"}, ""},
+		"object without a key":   {"docs", map[string]string{"more.md": "```json go run ./examples/cluster -json\n{\"schema\":1}\n```\n"}, "the object has no \"late\""},
 		"block of nothing":       {"docs", map[string]string{"more.md": "```\nx\n```\n"}, "more.md:1: a block of \"\""},
 		"block without end":      {"docs", map[string]string{"more.md": "```go\nx\n"}, "more.md:1: a block of \"unclosed go\""},
 	} {
@@ -215,5 +227,37 @@ func TestDifferences(t *testing.T) {
 	}
 	if err := checkDifferences(w, map[string]string{"other TestX": "pass"}); !strings.Contains(err.Error(), "did not pass in this run") {
 		t.Errorf("a test that did not run: %v", err)
+	}
+}
+
+// What the docs show of the demonstration is what it prints, but for the numbers.
+func TestPrintedByCluster(t *testing.T) {
+	const sample = "```text go run ./examples/cluster\n  10.7s  m2 killed\n\n…\ncalls  5 = 4 replied + 1 failed\n```\n"
+	for printed, want := range map[string]string{
+		"   9.1s  m3 killed\ncalls               10 = 10 replied + 0 failed\nmore\n": "",
+		"   9.1s  m3 killed\ncalls 10 = 10 answered\n":                               "more.md:1: go run ./examples/cluster prints no line like \"calls  5",
+	} {
+		err := printedByCluster(checkout(t, map[string]string{"more.md": sample}), printed)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if err := printedByCluster(checkout(t, nil), ""); err == nil {
+		t.Error("no document shows it")
+	}
+}
+
+// A .proto in the docs is one that the generator takes.
+func TestProtoOfTheDocs(t *testing.T) {
+	w, err := openWorkspace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = "syntax = \"proto3\";\npackage x;\noption go_package = \"example.com/xpb\";\n"
+	if err := generates(t.Context(), w, head+"message A {}\nservice S { rpc Do(A) returns (A); }\n"); err != nil {
+		t.Error(err)
+	}
+	if err := generates(t.Context(), w, head+"service S { rpc Do(A) returns (A); }\n"); err == nil || !strings.Contains(err.Error(), "A") {
+		t.Errorf("a message that is not there: %v", err)
 	}
 }

@@ -22,8 +22,8 @@ type block struct {
 // checkDocs holds every block of the docs against the project: a Go block that is a whole file is
 // compiled, and run if it is a program; any other Go block must stand word for word in a compiled Go
 // file; a shell command is run, or stands in tools/not_run.txt with the reason. Every block says what
-// it is, so that none escapes.
-func checkDocs(ctx context.Context, w *workspace) error {
+// it is, so that none escapes (checkSample). Steps are those of make test.
+func checkDocs(ctx context.Context, w *workspace, steps []string) error {
 	blocks, err := docBlocks(w)
 	if err != nil {
 		return err
@@ -36,10 +36,15 @@ func checkDocs(ctx context.Context, w *workspace) error {
 	if err != nil {
 		return err
 	}
+	notChecked, err := readNotChecked(w)
+	if err != nil {
+		return err
+	}
 	var bad findings
 	ran, excused := map[string]bool{}, map[string]bool{}
 	for _, b := range blocks {
-		switch b.lang {
+		lang, _, _ := strings.Cut(b.lang, " ")
+		switch lang {
 		case "go":
 			if err := checkGo(ctx, w, b, source); err != nil {
 				bad.addf("%s:%d: %v", b.file, b.line, err)
@@ -56,6 +61,11 @@ func checkDocs(ctx context.Context, w *workspace) error {
 				}
 			}
 		case "text", "proto", "json":
+			if notChecked[b.naming()] {
+				excused[b.naming()] = true
+			} else if err := checkSample(ctx, w, b, steps); err != nil {
+				bad.addf("%s:%d: %v", b.file, b.line, err)
+			}
 		default:
 			bad.addf("%s:%d: a block of %q: say go, sh, console, proto, json or text, and end it", b.file, b.line, b.lang)
 		}
@@ -63,6 +73,11 @@ func checkDocs(ctx context.Context, w *workspace) error {
 	for command := range notRun {
 		if !excused[command] {
 			bad.addf("tools/not_run.txt: no document has %q", command)
+		}
+	}
+	for name := range notChecked {
+		if !excused[name] {
+			bad.addf("tools/not_checked.txt: no document has %q", name)
 		}
 	}
 	brokenLinks(w, &bad)
@@ -143,6 +158,9 @@ func fences(file, text string) []block {
 }
 
 func checkGo(ctx context.Context, w *workspace, b block, source string) error {
+	if n := strings.Count(b.text, "\n"); b.file == "README.md" && n > exampleLimit {
+		return fmt.Errorf("an example of %d lines, the most is %d", n, exampleLimit)
+	}
 	if !strings.HasPrefix(strings.TrimSpace(b.text), "package ") && !strings.Contains(b.text, "\npackage ") {
 		if strings.Contains(source, squeeze(b.text)) {
 			return nil
@@ -230,22 +248,25 @@ func shellCommands(text string) []string {
 
 // readNotRun reads tools/not_run.txt: a command, a tab, and the reason why the docs check does not
 // run it.
-func readNotRun(w *workspace) (map[string]bool, error) {
-	text, err := os.ReadFile(w.path("tools", "not_run.txt"))
+func readNotRun(w *workspace) (map[string]bool, error) { return readReasons(w, "not_run.txt") }
+
+// readReasons reads a list of names, each with a reason after a tab.
+func readReasons(w *workspace, list string) (map[string]bool, error) {
+	text, err := os.ReadFile(w.path("tools", list))
 	if err != nil {
 		return nil, err
 	}
-	commands := map[string]bool{}
+	names := map[string]bool{}
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimRight(line, "\n")
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		command, reason, found := strings.Cut(line, "\t")
+		name, reason, found := strings.Cut(line, "\t")
 		if !found || strings.TrimSpace(reason) == "" {
-			return nil, fmt.Errorf("tools/not_run.txt: %q has no reason after a tab", line)
+			return nil, fmt.Errorf("tools/%s: %q has no reason after a tab", list, line)
 		}
-		commands[strings.TrimSpace(command)] = true
+		names[strings.TrimSpace(name)] = true
 	}
-	return commands, nil
+	return names, nil
 }

@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// exampleShape is the contract of the demonstration's object.
+const exampleShape = "tools/dev/testdata/example_cluster.txt"
+
 // exampleCluster runs the demonstration as a newcomer does and holds its object against the
 // contract: one line of JSON that says ok, with the keys of testdata/example_cluster.txt and no other.
 func exampleCluster(ctx context.Context, w *workspace) error {
@@ -15,11 +18,11 @@ func exampleCluster(ctx context.Context, w *workspace) error {
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
-	contract, shapeErr := readShape(w.path("tools", "dev", "testdata", "example_cluster.txt"))
+	contract, shapeErr := readShape(w.path(exampleShape))
 	if shapeErr != nil {
 		return shapeErr
 	}
-	if err = errors.Join(judgeExample(contract, stdout.String()), err); err != nil {
+	if err = errors.Join(judgeExample(contract, stdout.String()), err, printedByCluster(w, stderr.String())); err != nil {
 		return fmt.Errorf("%w\n%s\n%s", err, stdout.String(), stderr.String())
 	}
 	return nil

@@ -49,7 +49,7 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		check("wire", "make wire", w.runs("tools", outsideWork, "go", "run", "./wirecheck")),
 		check("verify", "make verify", func(context.Context) error { return verifyError(w) }),
 		check("differences", "make test ONLY='tests|differences'", func(context.Context) error { return checkDifferences(w, w.whole(passes)) }),
-		check("docs", "make test ONLY=docs", func(ctx context.Context) error { return checkDocs(ctx, w) }),
+		check("docs", "make test ONLY=docs", func(ctx context.Context) error { return checkDocs(ctx, w, names(steps)) }),
 		check("fuzz-short", "make fuzz FUZZTIME=1s", func(ctx context.Context) error { return fuzzError(ctx, w) }),
 		check("sim-short", "make sim SEEDS=200", func(ctx context.Context) error { return simShort(ctx, w) }),
 		check("bench-short", "make bench ROWS='^(tell1|ask64|rask64|grainremote64)$' ROUNDS=1", func(ctx context.Context) error { return benchShort(ctx, w) }),
@@ -124,4 +124,11 @@ func formatted(w *workspace) error {
 func generated(ctx context.Context, w *workspace) error {
 	_, err := w.combined(ctx, "tools", outsideWork, "go", "run", "./genprotos", "-check")
 	return err
+}
+
+func names(steps []step) (list []string) {
+	for _, s := range steps {
+		list = append(list, s.name)
+	}
+	return list
 }
