@@ -170,6 +170,7 @@ func TestChecksFind(t *testing.T) {
 		"stale reason":           {"docs", map[string]string{"tools/not_run.txt": "false\tit fails\nmake x\tno\n"}, "no document has \"make x\""},
 		"no reason":              {"docs", map[string]string{"tools/not_run.txt": "false\n"}, "has no reason"},
 		"broken link":            {"docs", map[string]string{"more.md": "[x](core/nope.go)\n"}, "more.md: link to core/nope.go leads nowhere"},
+		"no link but Go":         {"docs", map[string]string{"more.md": "```go\npackage x\n\nvar y = 1\nvar x = []func(int) int{nil}[0](y)\n```\n"}, ""},
 		"broken anchor":          {"docs", map[string]string{"more.md": "[x](README.md#nope)\n"}, "more.md: link to README.md#nope leads nowhere"},
 		"Go that is nowhere":     {"docs", map[string]string{"more.md": "```go\nfunc nope() {}\n```\n"}, "stands in no compiled file"},
 		"Go of testdata":         {"docs", map[string]string{"more.md": "```go\nfunc nope() {}\n```\n", "core/testdata/x.go": "package x\n\nfunc nope() {}\n"}, "stands in no compiled file"},

@@ -9,6 +9,7 @@ import (
 )
 
 var (
+	fenced  = regexp.MustCompile("(?ms)^```.*?^```$")
 	link    = regexp.MustCompile(`\]\(([^)#:\s]*)(?:#([^)\s]*))?\)`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.*?) *$`)
 )
@@ -30,7 +31,7 @@ func brokenLinks(w *workspace, bad *findings) {
 		if err != nil {
 			rel = f
 		}
-		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+		for _, m := range link.FindAllStringSubmatch(fenced.ReplaceAllString(string(text), ""), -1) {
 			if !leadsSomewhere(f, m[1], m[2]) {
 				bad.addf("%s: link to %s leads nowhere", rel, strings.Trim(m[0], "]()"))
 			}

@@ -4,6 +4,9 @@ package app
 
 import "syscall"
 
+// ownGroup puts a child into a process group of its own, so that Ctrl-C reaches the driver alone.
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
 // lock takes a folder for this process, until release or its end; an error says that another has it.
 func lock(dir string) (release func(), err error) {
 	// No os.File: the collector would close it, and with that let go of the folder.
