@@ -71,7 +71,7 @@ func forbidden(p *pkg, f *file, path string) string {
 		return "only applications choose plug-ins"
 	}
 	i := slices.IndexFunc(arrows, func(a arrow) bool {
-		return strings.HasPrefix(p.dir+"/", a.from) && strings.HasPrefix(path, a.to)
+		return p.module != simulator && strings.HasPrefix(p.dir+"/", a.from) && strings.HasPrefix(path, a.to)
 	})
 	if i >= 0 {
 		return arrows[i].why

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -51,6 +52,9 @@ func parseTree(w *workspace) (*tree, error) {
 			if d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && path != w.root) {
 				return filepath.SkipDir
 			}
+			if d.IsDir() && path != w.path(m) && isModule(path) {
+				return filepath.SkipDir // a module within another is parsed on its own
+			}
 			if d.IsDir() || !strings.HasSuffix(path, ".go") {
 				return nil
 			}
@@ -62,6 +66,11 @@ func parseTree(w *workspace) (*tree, error) {
 	}
 	slices.SortFunc(t.packages, func(a, b *pkg) int { return strings.Compare(a.dir, b.dir) })
 	return t, nil
+}
+
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
 }
 
 func (t *tree) parseFile(byDir map[string]*pkg, module, path string) error {
@@ -108,12 +117,15 @@ func commentText(g *ast.CommentGroup) string {
 
 func (p *pkg) isMain() bool { return p.name == "main" }
 
-// isTest reports whether the package exists for tests: a suite, a kit.
-func (p *pkg) isTest() bool { return strings.HasSuffix(p.dir, "test") }
+// simulator is the module of a program that tests whole nodes: to it the rules for libraries do not apply.
+const simulator = "engine/internal/sim"
+
+// isTest reports whether the package exists for tests: a suite, a kit, the simulator.
+func (p *pkg) isTest() bool { return strings.HasSuffix(p.dir, "test") || p.module == simulator }
 
 // isProgram reports whether the package belongs to a program or an example, not to a library.
 func (p *pkg) isProgram() bool {
-	return p.isMain() || strings.HasPrefix(p.dir, "examples/")
+	return p.isMain() || p.module == simulator || strings.HasPrefix(p.dir, "examples/")
 }
 
 func (t *tree) position(n ast.Node) string {
