@@ -1,5 +1,10 @@
 # Granary's commands. Each is a thin call of a Go program; the list of modules is go.work.
 
+# What the user's shell has set for other work does not reach these commands.
+export GOFLAGS =
+export LC_ALL = C
+unexport GOWORK
+
 DEV = GOWORK=off go run -C tools ./dev
 
 .PHONY: test lint verify fuzz sim zoo bench generate wire tidy
