@@ -64,6 +64,9 @@ func (n *Node) call(ctx context.Context, r grain.Request, chain []core.Identity)
 	if len(r.Options) > 0 {
 		q.opts = grain.ResolveOptions(r.Options)
 	}
+	if q.opts.Timeout == 0 && n.timed {
+		q.opts.Timeout = n.timeoutOf(&q)
+	}
 	if q.opts.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, q.opts.Timeout)
@@ -114,6 +117,21 @@ func (n *Node) mayCall(ctx context.Context, q *question) error {
 	if len(q.chain) > grain.MaxChain {
 		return grain.CheckChain(q.chain, q.To, true)
 	}
+	if q.opts.Headers != nil {
+		return n.mayCarry(q)
+	}
+	return nil
+}
+
+// mayCarry refuses headers that could not cross the wire, wherever the grain lives.
+func (n *Node) mayCarry(q *question) error {
+	err := n.remote.CheckHeader(q.opts.Headers)
+	if err == nil {
+		err = grain.CheckHeaders(q.opts.Headers)
+	}
+	if err != nil {
+		return refuse(grain.InvalidArgument, fmt.Errorf("cluster: call %s of %s: %w", q.Method, q.To, err))
+	}
 	return nil
 }
 
@@ -163,6 +181,16 @@ func (n *Node) policyOf(q *question) policy {
 		p.idempotent = ok && m.Idempotent
 	}
 	return p
+}
+
+// timeoutOf is the time of the method, where this node hosts the kind and so knows it.
+func (n *Node) timeoutOf(q *question) time.Duration {
+	if k := n.kinds[q.To.Kind]; k != nil {
+		if m, ok := k.Method(q.Index, q.Method); ok {
+			return m.Timeout
+		}
+	}
+	return 0
 }
 
 // failed is an error as the caller gets it: the answer of a grain as it is, others with the call. Links

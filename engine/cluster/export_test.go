@@ -5,6 +5,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/protos/actorpb"
 )
 
@@ -29,3 +30,11 @@ func LeaveUntold(n *Node) {
 
 // Past is the hashes of views that n counts as its own past.
 func Past(n *Node) []uint64 { return n.views.current.Load().past }
+
+// HostOf is what the node lends to its lookup.
+func HostOf(n *Node) core.Host { return host{n} }
+
+// MayRunTwice reports whether a call is tried again although it may have run.
+func MayRunTwice(n *Node, r grain.Request) bool {
+	return n.policyOf(&question{Request: r}).idempotent
+}

@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"iter"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/grain"
 )
 
 // host is the narrow view of a node that its lookup gets.
@@ -28,11 +30,16 @@ func (n *Node) handleLookup(ctx context.Context, from core.Member, view *stamp, 
 	return n.parts.Lookup.Handle(paidBy(ctx, from.ID), from, m)
 }
 
-// Deactivate stops the activation of exactly token t and waits for its last turn.
+// Deactivate stops the activation of exactly token t and waits for its last turn. Whoever asks for it
+// within a turn that the last one would have to wait for is refused.
 func (h host) Deactivate(ctx context.Context, id core.Identity, t core.Token, why core.StopReason) error {
 	a, _ := h.n.acts.get(id)
 	if a == nil || a.place.Token != t {
 		return nil
+	}
+	if turn := h.n.turnOf(ctx); turn != nil && a.heldUpBy(turn) {
+		return core.WithDelivery(&grain.Error{Code: grain.FailedPrecondition, Reason: grain.ReasonCycle,
+			Message: fmt.Sprintf("deactivate %s: it is asked for within a turn of it, whose end it would wait for; use Self.Stop there, which ends the grain after the turn", id)}, core.Undelivered)
 	}
 	return h.n.end(ctx, a, why)
 }

@@ -30,6 +30,7 @@ type Node struct {
 	parts     Components
 	id        core.MemberID
 	kinds     map[string]*kind
+	timed     bool          // some method of them has a time of its own
 	anyKind   core.Strategy // of kinds that are not hosted here
 	promises  core.Promises
 	router    core.Router          // nil: the lookup places by asking
@@ -98,6 +99,11 @@ func New(cfg Config, parts Components) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, parts: parts, kinds: kinds, id: cfg.Seams.NewMemberID(), promises: parts.Provider.Promises()}
+	for _, k := range kinds {
+		for m := range k.Methods() {
+			n.timed = n.timed || m.Timeout > 0
+		}
+	}
 	n.router, _ = parts.Lookup.(core.Router)
 	n.holder, _ = parts.Lookup.(core.Holder)
 	n.store, n.broadcasts = parts.viewStore(), broadcasts

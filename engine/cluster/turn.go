@@ -167,6 +167,17 @@ func (a *activation) waits(m *grain.MethodSpec) bool {
 	return t.suspended > 0 || a.outer.astray > 0 && !m.Reentrant
 }
 
+// heldUpBy reports whether the end of a has to wait for c: c is a turn of a, or of a grain that a turn of
+// a waits for.
+func (a *activation) heldUpBy(c *turnContext) bool {
+	t := &a.turns
+	t.mu.Lock()
+	suspended := t.suspended > 0
+	own := c.frame.a == a && !c.frame.ended && c.frame.number == c.number
+	t.mu.Unlock()
+	return own || suspended && c.frame.a != a && grain.InChain(c.chain(), a.id)
+}
+
 // invoke runs one method. The error is what the caller may see; a panic passes through.
 func (a *activation) invoke(ctx context.Context, m *grain.MethodSpec, arg any) (any, error) {
 	var v any

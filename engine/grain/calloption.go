@@ -1,6 +1,12 @@
 package grain
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/granary-go/granary/core"
+)
 
 // CallOption changes one call. The set is closed: Timeout, Header, Idempotent, RetryOverloaded.
 type CallOption struct {
@@ -23,7 +29,9 @@ const (
 func Timeout(d time.Duration) CallOption { return CallOption{set: optionTimeout, time: d} }
 
 // Header sends a header along; the handler reads it by Turn.Header. The last value of a key counts.
-// Keys and values together stay under 16 KiB a call; keys that begin with "granary." are reserved.
+// A call with more than 64 of them, with more than 16 KiB of keys and values together (Config.Limits of a
+// node changes both), with a key that begins with "granary.", which is reserved, or with text that is not
+// UTF-8 is refused as InvalidArgument, to a grain of the same member as to another.
 func Header(key, value string) CallOption {
 	return CallOption{set: optionHeader, key: key, value: value}
 }
@@ -65,6 +73,16 @@ func ResolveOptions(opts []CallOption) Options {
 		}
 	}
 	return out
+}
+
+// CheckHeaders refuses keys that are reserved. The error wraps core.ErrInvalid. The engine calls it.
+func CheckHeaders(headers map[string]string) error {
+	for key := range headers {
+		if strings.HasPrefix(key, reservedPrefix) {
+			return fmt.Errorf("header %q: keys that begin with %q are reserved, take another: %w", key, reservedPrefix, core.ErrInvalid)
+		}
+	}
+	return nil
 }
 
 // JoinOptions is first followed by more. Without more it is first itself; else a new slice, so both

@@ -16,7 +16,7 @@ type MethodSpec struct {
 	Reentrant  bool          // a call that comes back through its own chain runs in the turn that waits for it
 	Idempotent bool          // may run twice for one call
 	OneWay     bool          // the handler has no result; its error goes to the log
-	Timeout    time.Duration // longest time of one call; 0: not said
+	Timeout    time.Duration // after which the ctx of one run ends; 0: not said
 	ArgCodec   string        // of the argument; what comes in another codec is refused
 
 	// DecodeArg reads an argument. It keeps data no longer than the call. The error is of code

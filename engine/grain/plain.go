@@ -2,6 +2,7 @@ package grain
 
 import (
 	"context"
+	"time"
 )
 
 // KindOf is a kind of a plain Go type: no protobuf, the same call path and errors. Arguments and
@@ -50,6 +51,22 @@ func Method[T, Req, Resp any](name string, f func(T, context.Context, Req) (Resp
 // waits for them, instead of failing as a cycle.
 func (m MethodOf[T]) Reentrant() MethodOf[T] {
 	m.spec.Reentrant = true
+	return m
+}
+
+// Idempotent is m as one that may run twice for one call, so that a call is tried again also when it is
+// not known whether it ran.
+func (m MethodOf[T]) Idempotent() MethodOf[T] {
+	m.spec.Idempotent = true
+	return m
+}
+
+// Timeout is m with a bound on the time of one call. The ctx of a run ends that long after the begin of its
+// turn; a method that does not heed it runs on, and the next call waits for its end. A caller whose node
+// hosts the kind gives up after that time with DeadlineExceeded; another one, which cannot know it, waits
+// for the method or for a Timeout of its own. Zero or less: no bound.
+func (m MethodOf[T]) Timeout(d time.Duration) MethodOf[T] {
+	m.spec.Timeout = max(d, 0)
 	return m
 }
 

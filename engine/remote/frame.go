@@ -246,25 +246,12 @@ func (f *builder) check(o *outgoing, typ string) error {
 		return fmt.Errorf("process ID of more than %d bytes: %w", l.ProcessID, core.ErrInvalid)
 	case o.target == "" && o.replyTo == 0:
 		return fmt.Errorf("the target has no process ID: %w", core.ErrInvalid)
-	case len(o.header) > l.Headers:
-		return fmt.Errorf("%d headers, at most %d are allowed: %w", len(o.header), l.Headers, core.ErrInvalid)
 	}
-	if size := headerSize(o.header); size > l.HeaderBytes {
-		return fmt.Errorf("headers of %d bytes, at most %d are allowed: %w", size, l.HeaderBytes, core.ErrInvalid)
-	}
-	return nil
+	return l.checkHeader(o.header)
 }
 
 func tooLarge(n, limit int) error {
 	return fmt.Errorf("message of %d bytes, at most %d are allowed; send it in parts: %w", n, limit, core.ErrInvalid)
-}
-
-func headerSize(h map[string]string) int {
-	n := 0
-	for k, v := range h {
-		n += len(k) + len(v)
-	}
-	return n
 }
 
 // wireType is the full name of msg's type on the wire.

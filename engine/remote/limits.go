@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/granary-go/granary/core"
 )
@@ -163,4 +164,25 @@ func (l Limits) consistent() error {
 		errs = append(errs, fmt.Errorf("limits: BackoffMax is %v, less than BackoffMin, %v: %w", l.BackoffMax, l.BackoffMin, core.ErrInvalid))
 	}
 	return errors.Join(errs...)
+}
+
+// CheckHeader tells why the headers of a message would not be sent: there are too many, they are too
+// large together, or they are not UTF-8. The error wraps core.ErrInvalid.
+func (r *Remote) CheckHeader(h map[string]string) error { return r.limits.checkHeader(h) }
+
+func (l *Limits) checkHeader(h map[string]string) error {
+	if len(h) > l.Headers {
+		return fmt.Errorf("%d headers, at most %d are allowed: %w", len(h), l.Headers, core.ErrInvalid)
+	}
+	size := 0
+	for k, v := range h {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return fmt.Errorf("header %q is not UTF-8: %w", k, core.ErrInvalid)
+		}
+		size += len(k) + len(v)
+	}
+	if size > l.HeaderBytes {
+		return fmt.Errorf("headers of %d bytes, at most %d are allowed: %w", size, l.HeaderBytes, core.ErrInvalid)
+	}
+	return nil
 }
