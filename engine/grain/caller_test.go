@@ -94,8 +94,8 @@ func TestChain(t *testing.T) {
 	}{
 		{c, false, ""},
 		{a, true, ""},
-		{a, false, "CALL_CYCLE: the call would wait for itself: A/1 → B/x/y → A/1; make the method reentrant, or use Tell"},
-		{b, false, "CALL_CYCLE: the call would wait for itself: B/x/y → B/x/y; make the method reentrant, or use Tell"},
+		{a, false, "call cycle: the call would wait for itself: A/1 → B/x/y → A/1; make the method reentrant, or use Tell"},
+		{b, false, "call cycle: the call would wait for itself: B/x/y → B/x/y; make the method reentrant, or use Tell"},
 	} {
 		err := grain.CheckChain(chain, row.to, row.reentrant)
 		if row.want == "" {

@@ -36,8 +36,8 @@ func (c *turnContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// FromContext is for code that has only ctx. False: the call was made in this process, outside any
-// grain, or ctx is no turn's.
+// FromContext is for code that has only ctx: it is true in every handler and hook of a grain. False: ctx is
+// no turn's.
 func FromContext(ctx context.Context) (Turn, bool) {
 	if t, ok := ctx.Value(TurnKey{}).(*Turn); ok && t != nil {
 		return *t, true

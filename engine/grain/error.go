@@ -54,7 +54,11 @@ func (e *Error) Error() string {
 		return "a nil *grain.Error"
 	}
 	text := e.Code.String()
-	if e.Reason != "" {
+	switch e.Reason {
+	case "":
+	case ReasonCycle:
+		text = "call cycle" // the engine's own reason, in words
+	default:
 		text = e.Reason
 	}
 	if e.Message == "" {

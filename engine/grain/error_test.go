@@ -234,6 +234,24 @@ func TestErrorPassedOn(t *testing.T) {
 	}
 }
 
+func TestCycleInWords(t *testing.T) {
+	a, b := core.Identity{Kind: "A", Key: "1"}, core.Identity{Kind: "B", Key: "2"}
+	err := grain.CheckChain([]core.Identity{a, b}, a, false)
+	want := "call cycle: the call would wait for itself: A/1 → B/2 → A/1; make the method reentrant, or use Tell"
+	if err == nil || err.Error() != want || grain.ReasonOf(err) != grain.ReasonCycle {
+		t.Errorf("%v (%s), want %s", err, grain.ReasonOf(err), want)
+	}
+}
+
+func TestPanicIn(t *testing.T) {
+	if got := grain.PanicIn("the hook Activate", io.EOF).Error(); got != "internal: the hook Activate panicked: EOF" {
+		t.Error(got)
+	}
+	if got := grain.PanicIn("the factory", nil).Error(); got != "internal: the factory ended its goroutine (runtime.Goexit) instead of returning" {
+		t.Error(got)
+	}
+}
+
 func TestPanicError(t *testing.T) {
 	e := grain.PanicError(strings.Repeat("x", 1000))
 	if e.Code != grain.Internal || len(e.Message) > 300 {

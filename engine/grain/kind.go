@@ -162,7 +162,7 @@ func (k *Kind) Methods() iter.Seq[*MethodSpec] {
 // Undelivered.
 func UnknownMethod(to core.Identity, index int, name string) error {
 	if name == "" {
-		return core.WithDelivery(Errorf(Unimplemented, "kind %q has no method of index %d", to.Kind, index), core.Undelivered)
+		return core.WithDelivery(Errorf(Unimplemented, "kind %q has no method of index %d; its member may run another version of it than its caller", to.Kind, index), core.Undelivered)
 	}
-	return core.WithDelivery(Errorf(Unimplemented, "kind %q has no method %q", to.Kind, name), core.Undelivered)
+	return core.WithDelivery(Errorf(Unimplemented, "kind %q has no method %q; a name is wrong, or its member runs another version than its caller", to.Kind, name), core.Undelivered)
 }

@@ -97,7 +97,7 @@ func (s Self) timer(d time.Duration, every bool, f func(context.Context) error) 
 }
 
 func errNoActivation() error {
-	return core.WithDelivery(Errorf(Unavailable, "the zero Self calls nobody: %w", core.ErrStopped), core.Undelivered)
+	return core.WithDelivery(Errorf(Unavailable, "the zero Self calls nobody: use the one that the factory gets: %w", core.ErrStopped), core.Undelivered)
 }
 
 var _ Caller = Self{}
