@@ -94,7 +94,10 @@ func (p Components) viewStore() core.ViewStore {
 func (n *Node) heardOf(id core.MemberID) { n.post(detector.Relayed{ID: id}) }
 
 // refusedBy says that nobody listens for m at its address any more.
-func (n *Node) refusedBy(m core.Member) { n.post(detector.Refused{ID: m.ID}) }
+func (n *Node) refusedBy(m core.Member) {
+	_, ever := n.remote.LastHeard(m.ID)
+	n.post(detector.Refused{ID: m.ID, Ever: ever})
+}
 
 // remoteObserver hears of the links to members.
 func (n *Node) remoteObserver() remote.Observer {

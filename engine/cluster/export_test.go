@@ -6,6 +6,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/remote"
 	"github.com/granary-go/granary/protos/actorpb"
 )
 
@@ -26,6 +27,12 @@ func LeaveUntold(n *Node) {
 	n.life.mu.Lock()
 	defer n.life.mu.Unlock()
 	n.life.undo = slices.DeleteFunc(n.life.undo, func(s step) bool { return s.order > stopDrain })
+}
+
+// Gossip hands in to the gossip of n, which need not have started, what came from a peer.
+func Gossip(n *Node) func(*remote.Inbound) error {
+	p := &gossipProcess{g: n.gossip}
+	return func(in *remote.Inbound) error { return p.Send(core.PID{}, actor.Envelope{Message: in}) }
 }
 
 // Past is the hashes of views that n counts as its own past.

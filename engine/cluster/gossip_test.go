@@ -14,6 +14,8 @@ import (
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/engine/clustertest"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/convert"
+	"github.com/granary-go/granary/engine/remote"
 )
 
 // gossiping makes a cluster whose nodes gossip by cfg.
@@ -277,4 +279,30 @@ func TestClientAsksAndTellsNothing(t *testing.T) {
 			t.Errorf("after the client has gone: %+v", got)
 		}
 	})
+}
+
+// TestClientsDoNotCrowdOutGossip: however many questions of clients wait, members' requests have their own
+// room; both are bounded.
+func TestClientsDoNotCrowdOutGossip(t *testing.T) {
+	n, err := cluster.New(cluster.Config{}, cluster.Single())
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := cluster.Gossip(n)
+	fill := func(typ string, from *remote.Peer) (taken int) {
+		for range 5_000 {
+			switch err := send(&remote.Inbound{Type: typ, From: from}); {
+			case err == nil:
+				taken++
+			case !errors.Is(err, core.ErrOverloaded) || core.DeliveryOf(err) != core.Undelivered:
+				t.Fatal(err)
+			}
+		}
+		return taken
+	}
+	clients := fill(convert.TypeStateQuery, &remote.Peer{Client: true, Member: core.Member{ID: "client"}})
+	members := fill(convert.TypeGossipRequest, &remote.Peer{Member: core.Member{ID: "member"}})
+	if clients != 256 || members != 1_024 {
+		t.Errorf("%d questions and %d requests wait, want 256 and 1,024", clients, members)
+	}
 }

@@ -17,13 +17,18 @@ import (
 // processGossip is where gossip of other members arrives.
 const processGossip = "gossip"
 
-// maxGossipQueued bounds the requests that wait for their turn here.
-const maxGossipQueued = 1_024
+// The requests that wait for their turn here are bounded. Those of clients have a bound of their own, so that
+// no client keeps members from talking to each other.
+const (
+	maxGossipQueued  = 1_024
+	maxQueriesQueued = 256
+)
 
 // gossipProcess is the raw process that takes requests of gossip.
 type gossipProcess struct {
-	g      *gossiper
-	queued atomic.Int64
+	g       *gossiper
+	queued  atomic.Int64 // of members
+	queries atomic.Int64 // of clients
 }
 
 // Send takes one request.
@@ -38,12 +43,16 @@ func (p *gossipProcess) Send(_ core.PID, e actor.Envelope) error {
 		p.g.countRefused(1)
 		return refuse(grain.InvalidArgument, err)
 	}
-	if p.queued.Add(1) > maxGossipQueued {
-		p.queued.Add(-1)
-		return core.WithDelivery(core.Retry(fmt.Errorf("cluster: %d requests of gossip wait already: %w", maxGossipQueued, core.ErrOverloaded), retryLimit), core.Undelivered)
+	waiting, most := &p.queued, int64(maxGossipQueued)
+	if in.From.Client {
+		waiting, most = &p.queries, maxQueriesQueued
+	}
+	if waiting.Add(1) > most {
+		waiting.Add(-1)
+		return core.WithDelivery(core.Retry(fmt.Errorf("cluster: %d requests of gossip wait already: %w", most, core.ErrOverloaded), retryLimit), core.Undelivered)
 	}
 	taken := p.g.post(func() {
-		p.queued.Add(-1)
+		waiting.Add(-1)
 		p.g.received(in.From, r, e)
 	})
 	if !taken {

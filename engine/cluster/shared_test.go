@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -181,11 +182,25 @@ func TestNewRateIsThePeers(t *testing.T) {
 	})
 }
 
+// voteless is a provider whose members cannot vote one out: the dead stay until their leases have ended.
+type voteless struct {
+	core.Provider
+	crasher
+}
+
+type crasher interface{ Crash() }
+
 // TestStartNamesWhoIsMissing: a start waits for members that are in the view, dead ones too, but no longer
 // than its ctx, and then says for whom; once the provider has taken the dead one out it succeeds.
 func TestStartNamesWhoIsMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := clustertest.Start(t, clustertest.Config{Members: 3})
+		var said bytes.Buffer // of the two joiners, one after the other
+		c := clustertest.Start(t, clustertest.Config{Members: 3, Hub: memory.Config{TTL: 20 * time.Second}, Timeout: time.Minute, Node: func(i int, cfg *cluster.Config, parts *cluster.Components) {
+			parts.Provider = voteless{parts.Provider, parts.Provider.(crasher)}
+			if i >= 3 {
+				cfg.Logger = slog.New(slog.NewTextHandler(&said, nil))
+			}
+		}})
 		dead := c.Node(2).ID()
 		c.Kill(2)
 		began := time.Now()
@@ -198,7 +213,13 @@ func TestStartNamesWhoIsMissing(t *testing.T) {
 		if !errors.Is(err, core.ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(fmt.Sprint(err), string(dead)) {
 			t.Errorf("with %s dead: %v", dead, err)
 		}
+		if strings.Contains(said.String(), "start still waits") {
+			t.Error("a start of a second is said to wait for long")
+		}
 		late := c.Add()
+		if !strings.Contains(said.String(), "start still waits") || !strings.Contains(said.String(), "missing=["+string(dead)) {
+			t.Error("the log does not tell for whom the start waits")
+		}
 		if _, listed := late.View().Member(dead); listed {
 			t.Error("ready, although a member of the view is dead")
 		}

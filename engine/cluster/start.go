@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
@@ -141,12 +142,20 @@ func (n *Node) start(ctx context.Context) error {
 			return fmt.Errorf("cluster: start: %s: %w", s.name, err)
 		}
 		n.cfg.Seams.Step("start." + s.name)
-		if err := n.protect("start", func() error { return s.do(ctx) }); err != nil {
+		quiet := n.clock.AfterFunc(startPatience, func() {
+			n.log.Warn("cluster: start still waits", "step", s.name, "missing", n.disagreeing())
+		})
+		err := n.protect("start", func() error { return s.do(ctx) })
+		quiet()
+		if err != nil {
 			return fmt.Errorf("cluster: start: %s: %w", s.name, err)
 		}
 	}
 	return nil
 }
+
+// startPatience is after how long the log tells in which step a start waits, and for whom.
+const startPatience = 10 * time.Second
 
 func (n *Node) onStop(order int, name string, share int, do func(ctx context.Context) error) {
 	n.life.mu.Lock()

@@ -94,7 +94,12 @@ type Heard struct{ ID core.MemberID }
 type Relayed struct{ ID core.MemberID }
 
 // Refused says that a connection to the member was refused: nobody listens there.
-type Refused struct{ ID core.MemberID }
+type Refused struct {
+	ID core.MemberID
+	// Ever says that something has come from it before, be it too short a time ago for a round: then it was
+	// there, and is not any more.
+	Ever bool
+}
 
 // Accuse says that the member is refused for good, and to be evicted whether it is heard or not.
 type Accuse struct{ ID core.MemberID }
@@ -168,7 +173,7 @@ func (d *Detector) take(now time.Time, in Input) (changed bool) {
 	case Relayed:
 		return d.with(in.ID, func(p *peer) bool { p.relayed = now; return false })
 	case Refused:
-		return d.with(in.ID, func(p *peer) bool { p.refused = true; return true })
+		return d.with(in.ID, func(p *peer) bool { p.refused, p.ever = true, p.ever || in.Ever; return true })
 	case Accuse:
 		return d.with(in.ID, func(p *peer) bool { p.accused = true; return true })
 	case Absolve:

@@ -131,9 +131,17 @@ func TestRefusedCountsAtOnce(t *testing.T) {
 	x := newTester(t, Config{Store: true}, "b", "c")
 	x.rounds(3, "b", "c")
 	x.step(Relayed{"b"}) // its last heartbeat is still under way
-	x.want("refused", x.step(Refused{"b"}), "suspect b, vote b")
+	x.want("refused", x.step(Refused{ID: "b"}), "suspect b, vote b")
 	x.want("heard", x.step(Heard{"b"}), "clear b")
-	x.want("a stranger", x.step(Refused{"x"}), "")
+	x.want("a stranger", x.step(Refused{ID: "x"}), "")
+}
+
+// TestRefusedBeforeTheFirstRound: who was there, and is not any more, is voted against however young it is;
+// whoever was never heard may only be out of reach from here.
+func TestRefusedBeforeTheFirstRound(t *testing.T) {
+	x := newTester(t, Config{Store: true}, "b", "c")
+	x.want("never heard", x.step(Refused{ID: "b"}), "suspect b")
+	x.want("heard once", x.step(Refused{ID: "c", Ever: true}), "suspect c, vote c")
 }
 
 func TestVotesAndEviction(t *testing.T) {
@@ -174,7 +182,7 @@ func TestWordOfAThirdHoldsTheVoteBack(t *testing.T) {
 func TestNeverHeardIsNotVotedAgainst(t *testing.T) {
 	x := newTester(t, Config{Store: true}, "b", "c")
 	x.want("silent from the start", x.rounds(20, "c"), "suspect b")
-	x.want("and refused", x.step(Refused{"b"}), "")
+	x.want("and refused", x.step(Refused{ID: "b"}), "")
 	x.want("others vote", x.install([]core.Suspicion{vote("b", "c"), vote("b", "d")}, "a", "b", "c", "d"), "")
 }
 
@@ -231,7 +239,7 @@ func TestWhichVotesCount(t *testing.T) {
 			x := newTester(t, Config{Store: true}, "b", "c", "d")
 			x.rounds(3, "b", "c", "d")
 			x.install(test.votes, "a", "b", "c", "d")
-			got := x.rounds(test.wait, "b", "c", "d") + x.step(Refused{"b"})
+			got := x.rounds(test.wait, "b", "c", "d") + x.step(Refused{ID: "b"})
 			if strings.Contains(got, "evict b") != test.want {
 				t.Errorf("%q", got)
 			}
@@ -268,7 +276,7 @@ func TestAnnouncedLeavesUseUpNoRation(t *testing.T) {
 	x := newTester(t, Config{Store: true}, "b", "c", "d", "e~")
 	x.rounds(3, "b", "c", "d", "e")
 	x.install([]core.Suspicion{vote("b", "c")}, "a", "b", "c", "d")
-	x.want("refused", x.step(Refused{"b"}), "suspect b, vote b, evict b")
+	x.want("refused", x.step(Refused{ID: "b"}), "suspect b, vote b, evict b")
 }
 
 func TestOwnLag(t *testing.T) {
@@ -358,7 +366,7 @@ func TestNodeThatIsNotListedWritesNothing(t *testing.T) {
 
 func TestNothingBeforeTheFirstView(t *testing.T) {
 	x := &tester{t: t, d: New(Config{Self: "a"}), now: time.Now()}
-	for _, in := range []Input{Tick{}, Heard{"b"}, Refused{"b"}, Relayed{"b"}, Accuse{"b"}, Absolve{"b"}, Installed{}} {
+	for _, in := range []Input{Tick{}, Heard{"b"}, Refused{ID: "b"}, Relayed{"b"}, Accuse{"b"}, Absolve{"b"}, Installed{}} {
 		x.want(fmt.Sprintf("%T", in), x.step(in), "")
 	}
 	if _, ok := x.d.Next(); ok {
@@ -377,7 +385,7 @@ func TestWallClockIsIrrelevant(t *testing.T) {
 			t.Fatalf("the layout of time.Time has changed")
 		}
 		x.want("heard", x.rounds(30, "b", "c"), "")
-		x.want("the vote counts", x.step(Refused{"b"}), "suspect b, vote b, evict b")
+		x.want("the vote counts", x.step(Refused{ID: "b"}), "suspect b, vote b, evict b")
 	}
 }
 

@@ -220,7 +220,7 @@ func (n *node) send(id core.MemberID, got func(*node)) {
 			case !to.dead:
 				w.whenAwake(to, func() { got(to) })
 			case !w.silent && !w.cut[[2]int{to.place, n.place}]:
-				n.step(Refused{id})
+				n.step(Refused{ID: id})
 			}
 		})
 	}
