@@ -40,6 +40,7 @@ type activation struct {
 
 	starting atomic.Pointer[turnContext] // of the grain's own start-up, while it runs
 	unwanted atomic.Bool                 // told to end
+	broken   atomic.Bool                 // a reentrant turn failed: what is queued runs on the next activation
 	extra    atomic.Pointer[extras]
 	sealed   atomic.Bool // no reentrant turn begins any more
 	ended    atomic.Bool
@@ -157,6 +158,11 @@ func (a *activation) local(c *actor.Context, call *localCall) {
 		reply(e, nil, a.failed)
 		call.release()
 		a.told = true
+		return
+	}
+	if a.broken.Load() {
+		reply(e, nil, errStopping(a.id))
+		call.release()
 		return
 	}
 	a.outer.begin()

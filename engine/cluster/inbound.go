@@ -91,6 +91,10 @@ func (in *inCall) cancel() {
 
 // remote runs a call that came over the wire, in the activation's mailbox turn.
 func (a *activation) remote(in *inCall) {
+	if a.broken.Load() {
+		in.Reply(0, nil, in.placed(a, errStopping(a.id)))
+		return
+	}
 	a.outer.begin()
 	defer a.outer.end()
 	a.touch()

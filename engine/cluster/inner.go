@@ -153,8 +153,9 @@ func (a *activation) guard(run func() (any, error), answer func(v any, err error
 		}
 		p := recover()
 		a.logCrash("a reentrant method", p)
-		answer(nil, core.WithDelivery(grain.PanicIn("the method", p), core.Delivered))
+		a.broken.Store(true)                                // before the answer, so that no later call finds this grain
 		_ = a.node.sys.Nudge(a.ref, drain{core.StopFailed}) // it may be ending already
+		answer(nil, core.WithDelivery(grain.PanicIn("the method", p), core.Delivered))
 	}()
 	v, err := run()
 	ended = true

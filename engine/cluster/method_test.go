@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,15 +140,15 @@ func TestHeaderBounds(t *testing.T) {
 		for i, way := range []string{"remote", "local"} {
 			t.Run(test.name+" "+way, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					ran := 0
-					c := oneKind(t, scriptedKind("A", nil, script(func(*scripted, context.Context) error { ran++; return nil }).method("Do")),
+					var ran atomic.Int32
+					c := oneKind(t, scriptedKind("A", nil, script(func(*scripted, context.Context) error { ran.Add(1); return nil }).method("Do")),
 						func(cfg *cluster.Config) { cfg.Limits.HeaderBytes, cfg.Limits.Headers = bytes, count })
 					_, err := grain.Call[int](t.Context(), c.Node(i), id("A", "k"), "Do", 0, test.opts...)
 					told := grain.Tell(t.Context(), c.Node(i), id("A", "k"), "Do", 0, test.opts...)
 					time.Sleep(time.Second)
 					if test.text == "" {
-						if err != nil || told != nil || ran != 2 {
-							t.Errorf("%v, %v, ran %d times", err, told, ran)
+						if err != nil || told != nil || ran.Load() != 2 {
+							t.Errorf("%v, %v, ran %d times", err, told, ran.Load())
 						}
 						return
 					}
@@ -156,8 +157,8 @@ func TestHeaderBounds(t *testing.T) {
 							t.Errorf("%v (%v, %v)", err, grain.CodeOf(err), core.DeliveryOf(err))
 						}
 					}
-					if ran != 0 {
-						t.Errorf("it ran %d times", ran)
+					if ran.Load() != 0 {
+						t.Errorf("it ran %d times", ran.Load())
 					}
 				})
 			})
