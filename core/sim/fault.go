@@ -157,3 +157,27 @@ func (s Schedule) Only(places []int) Schedule {
 	}
 	return s
 }
+
+// Parted counts the machines, the backend among them as two, between which and machine i something was wrong
+// with a link at some time from from to until.
+func (s Schedule) Parted(i int, from, until time.Duration) int {
+	others := map[int]bool{}
+	for _, f := range s.Faults {
+		switch f.Kind {
+		case Cut, OneWayCut, Delay, Drop, Duplicate, Reorder:
+		default:
+			continue
+		}
+		switch {
+		case f.At > until || f.At+f.For < from:
+		case f.A == i:
+			others[f.B] = true
+		case f.B == i:
+			others[f.A] = true
+		}
+	}
+	if others[-1] {
+		return len(others) + 1
+	}
+	return len(others)
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
 )
@@ -245,6 +246,9 @@ func (a *activation) beginDrain(c *actor.Context, why core.StopReason) {
 		return
 	}
 	a.draining, a.why = true, why
+	if simbug.On("handled-after-deactivation") {
+		a.stopped()
+	}
 	a.node.acts.stopping(a)
 	if a.failed != nil {
 		c.Refuse(a.failed)

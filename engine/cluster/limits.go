@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -72,6 +73,9 @@ func (r *rates) take(peer core.MemberID, kind string, perSecond float64) (ok boo
 		return true, 0
 	}
 	now := r.clock.Now()
+	if simbug.On("wall-clock-in-expiry") {
+		now = now.Round(0)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := rateKey{peer, kind}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/engine/internal/gossip"
@@ -283,6 +284,9 @@ func (n *Node) join(ctx context.Context) error {
 
 // leave takes the member out of the provider.
 func (n *Node) leave(ctx context.Context) error {
+	if simbug.On("leave-re-registers") {
+		return n.parts.Provider.Update(ctx, n.Self())
+	}
 	err := n.parts.Provider.Leave(ctx)
 	if n.fenced.Load() && errors.Is(err, core.ErrEvicted) {
 		return nil // it is out

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 )
 
 // Stop takes the node out of the cluster and ends everything it has started. Before that it hands
@@ -60,6 +61,9 @@ func (n *Node) finish(ctx context.Context) error {
 		}
 		if err := n.undo(total, s); err != nil {
 			errs = append(errs, fmt.Errorf("cluster: stop: %s: %w", s.name, err))
+			if simbug.On("failed-step-of-leave-aborts") {
+				break
+			}
 		}
 		total.shares -= s.share
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/membership"
@@ -86,6 +87,9 @@ func (n *Node) install(e membership.Effect) {
 		for _, m := range slices.Concat(t.Joined, t.Changed) {
 			if m.Status == core.Leaving {
 				n.cache.DropMember(m.ID)
+				if simbug.On("leaver-blocked-for-good") {
+					n.remote.Block(m.ID)
+				}
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 )
 
 // accept is the life of one link that a peer opened: handshake, registration, traffic. What it returns
@@ -129,6 +130,9 @@ func (r *Remote) register(h hello, id identity) (*conn, <-chan struct{}, *refusa
 		return nil, r.changed, nil
 	case row.Address != h.address:
 		return nil, nil, refuse(RefusedIdentity, "member %q is at %q, the connection claims %q", h.member, row.Address, h.address)
+	}
+	if simbug.On("epochs-by-address") {
+		h.member = core.MemberID(h.address)
 	}
 	if last := r.epochs[h.member]; h.epoch <= last {
 		return nil, nil, refuse(RefusedEpoch, "connection %d of member %q, connection %d has been here", h.epoch, h.member, last)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 )
 
 // handover is what follows from one view: stop what was lost, ask whom this member inherited from.
@@ -72,7 +73,7 @@ func (l *Lookup) sweep(h *handover) {
 	start, moved, patience := l.env.Clock.Now(), 0, firstPatience
 	for {
 		losers := h.state.losers(l.self, l.host.Activations())
-		if len(losers) == 0 {
+		if len(losers) == 0 || simbug.On("loser-not-stopped") {
 			break
 		}
 		moved += l.stopAll(h.ctx, losers, core.StopMoved, patience)

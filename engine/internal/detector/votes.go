@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 )
 
 // count takes in which votes the view lists, and since when. A vote ends when the view lists it no more.
@@ -119,7 +120,12 @@ func (d *Detector) sees() bool {
 }
 
 // needed is how many votes evict.
-func (d *Detector) needed() int { return min(d.cfg.Votes, (d.view.Len()+1)/2) }
+func (d *Detector) needed() int {
+	if simbug.On("suspicion-removes") {
+		return 1
+	}
+	return min(d.cfg.Votes, (d.view.Len()+1)/2)
+}
 
 // own is since when the view lists this node's vote against id.
 func (d *Detector) own(id core.MemberID) (since time.Time, voted bool) {

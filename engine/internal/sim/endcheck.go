@@ -191,6 +191,9 @@ func (w *world) settledAt(at time.Duration) bool {
 	return at >= w.healed+converge && (i == 0 || at-w.ledger.changes[i-1] >= converge)
 }
 
+// patience is for longer than what went wrong counts against a member.
+const patience = 12 * time.Second
+
 // checkLinks is L9: where only links went wrong, views change at most twice for each
 // change of a link.
 func (w *world) checkLinks() {
@@ -202,6 +205,9 @@ func (w *world) checkLinks() {
 		links += 2 // its begin and its end
 	}
 	for _, n := range w.nodes {
+		w.check("L9", n.evicted == 0 || n.view.Len() < 3 || w.schedule.Parted(n.m.index, n.evicted-patience, n.evicted) > 1, func() string {
+			return fmt.Sprintf("%s was removed, and all others but one could reach it", n.id)
+		})
 		w.check("L9", n.installs <= 2*links, func() string {
 			return fmt.Sprintf("%s installed %d views for %d changes of links", n.id, n.installs, links)
 		})

@@ -90,7 +90,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer, whole
 		return 2
 	}
 	if o.zoo {
-		return zoo(ctx, o, stdout, stderr)
+		return zoo(ctx, o, whole, stdout, stderr)
 	}
 	if !knownMutant(o.mutant) {
 		fmt.Fprintf(stderr, "sim: there is no mutant %q\n", o.mutant)

@@ -69,8 +69,8 @@ type node struct {
 	questions []func(err error) // for whether this member is settled
 
 	leaving  bool
-	drained  bool // runs nothing and will not
-	evicted  bool
+	drained  bool          // runs nothing and will not
+	evicted  time.Duration // 0: not
 	lastHalt time.Duration // when it last went on after a pause
 }
 
@@ -190,7 +190,7 @@ func (n *node) schedule() {
 
 // evict ends a process that has lost its row for good. Somebody starts another one.
 func (n *node) evict(string) {
-	n.evicted = true
+	n.evicted = n.w.heap.Now()
 	n.event("evicted", "")
 	m := n.m
 	listening := m.cur == n

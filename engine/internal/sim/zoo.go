@@ -15,28 +15,38 @@ const mostSchedules = 5_000
 
 // mutant is one line of the code that ships, changed for the worse in builds with the tag simbug.
 type mutant struct {
-	Name string `json:"name"`
-	File string `json:"file"`
+	Name   string `json:"name"`
+	File   string `json:"file"`
+	Engine string `json:"engine"` // that has the line: heap or nodes
 }
 
 // mutants is the zoo.
 var mutants = []mutant{
-	{"retry-after-unknown", "engine/internal/retry/retry.go"},
-	{"retry-forgets-attempt", "engine/internal/retry/retry.go"},
-	{"cache-keeps-dead-letter", "engine/internal/retry/retry.go"},
-	{"cache-keeps-departed", "engine/internal/pidcache/cache.go"},
-	{"connector-dials-after-close", "engine/internal/connector/connector.go"},
-	{"newer-id-does-not-retire", "engine/internal/membership/retired.go"},
-	{"flap-moves", "engine/internal/membership/reducer.go"},
-	{"missing-member-kept", "engine/internal/membership/reducer.go"},
-	{"gossip-merges-by-arrival", "engine/internal/gossip/state.go"},
-	{"gossip-takes-foreign", "engine/internal/gossip/merge.go"},
-	{"gossip-keeps-departed", "engine/internal/gossip/members.go"},
-	{"gossip-commits-unacknowledged", "engine/internal/gossip/informer.go"},
-	{"consensus-skips-silent", "engine/internal/gossip/consensus.go"},
-	{"stale-table", "lookups/disthash/reshape.go"},
-	{"epoch-stands-still", "core/viewedit/viewedit.go"},
-	{"members-unsorted", "core/view.go"},
+	{"retry-after-unknown", "engine/internal/retry/retry.go", "heap"},
+	{"retry-forgets-attempt", "engine/internal/retry/retry.go", "heap"},
+	{"cache-keeps-dead-letter", "engine/internal/retry/retry.go", "heap"},
+	{"cache-keeps-departed", "engine/internal/pidcache/cache.go", "heap"},
+	{"connector-dials-after-close", "engine/internal/connector/connector.go", "heap"},
+	{"newer-id-does-not-retire", "engine/internal/membership/retired.go", "heap"},
+	{"flap-moves", "engine/internal/membership/reducer.go", "heap"},
+	{"missing-member-kept", "engine/internal/membership/reducer.go", "heap"},
+	{"gossip-merges-by-arrival", "engine/internal/gossip/state.go", "heap"},
+	{"gossip-takes-foreign", "engine/internal/gossip/merge.go", "heap"},
+	{"gossip-keeps-departed", "engine/internal/gossip/members.go", "heap"},
+	{"gossip-commits-unacknowledged", "engine/internal/gossip/informer.go", "heap"},
+	{"consensus-skips-silent", "engine/internal/gossip/consensus.go", "heap"},
+	{"stale-table", "lookups/disthash/reshape.go", "heap"},
+	{"epoch-stands-still", "core/viewedit/viewedit.go", "heap"},
+	{"members-unsorted", "core/view.go", "heap"},
+	{"suspicion-removes", "engine/internal/detector/votes.go", "heap"},
+	{"loser-not-stopped", "lookups/disthash/handover.go", "nodes"},
+	{"cache-keeps-stopped", "engine/cluster/terminated.go", "nodes"},
+	{"wall-clock-in-expiry", "engine/cluster/limits.go", "nodes"},
+	{"epochs-by-address", "engine/remote/server.go", "nodes"},
+	{"leaver-blocked-for-good", "engine/cluster/view.go", "nodes"},
+	{"failed-step-of-leave-aborts", "engine/cluster/stop.go", "nodes"},
+	{"leave-re-registers", "engine/cluster/start.go", "nodes"},
+	{"handled-after-deactivation", "engine/cluster/activation.go", "nodes"},
 }
 
 // caught is what became of one mutant.
@@ -60,8 +70,9 @@ func knownMutant(name string) bool {
 	return name == "" || slices.ContainsFunc(mutants, func(m mutant) bool { return m.Name == name })
 }
 
-// zoo runs each mutant until it is found.
-func zoo(ctx context.Context, o options, stdout, stderr io.Writer) int {
+// zoo runs each mutant until it is found. Whole runs those that only whole nodes have; nil: they are not
+// found.
+func zoo(ctx context.Context, o options, whole *sim.Engine, stdout, stderr io.Writer) int {
 	text := stdout
 	if o.json {
 		text = stderr
@@ -71,13 +82,13 @@ func zoo(ctx context.Context, o options, stdout, stderr io.Writer) int {
 		if o.mutant != "" && o.mutant != m.Name || ctx.Err() != nil {
 			continue
 		}
-		c := hunt(ctx, m, o)
+		c := hunt(ctx, m, o, whole)
 		r.Mutants = append(r.Mutants, c)
 		r.Total++
 		if c.Found {
 			r.Found++
 		}
-		fmt.Fprintf(text, "%-40s %-28s found %v, seed %d, %d schedules, %s\n", m.Name, m.File, c.Found, c.Seed, c.Schedules, c.Invariant)
+		fmt.Fprintf(text, "%-30s %-40s %-5s found %v, seed %d, %d schedules, %s\n", m.Name, m.File, m.Engine, c.Found, c.Seed, c.Schedules, c.Invariant)
 	}
 	r.OK = r.Found == r.Total && r.Total > 0
 	fmt.Fprintf(text, "zoo: %d of %d found\n", r.Found, r.Total)
@@ -90,12 +101,18 @@ func zoo(ctx context.Context, o options, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func hunt(ctx context.Context, m mutant, o options) caught {
+func hunt(ctx context.Context, m mutant, o options, whole *sim.Engine) caught {
 	simbug.Set(m.Name)
 	defer simbug.Set("")
-	e := engine(nil)
+	e, most := engine(nil), mostSchedules
+	if m.Engine == "nodes" {
+		if whole == nil {
+			return caught{mutant: m}
+		}
+		e, most = *whole, mostSchedules/wholeShare
+	}
 	e.Replay = 0
-	f := sim.Explore(ctx, e, sim.Exploration{From: o.from, Seeds: mostSchedules, Workers: o.workers, First: true, Raw: true})
+	f := sim.Explore(ctx, e, sim.Exploration{From: o.from, Seeds: most, Workers: o.workers, First: true, Raw: true})
 	c := caught{mutant: m, Schedules: f.Runs}
 	if len(f.Violations) > 0 {
 		c.Found, c.Seed, c.Invariant = true, f.Violations[0].Seed, f.Violations[0].Invariant

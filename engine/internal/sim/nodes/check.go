@@ -57,6 +57,22 @@ func (w *world) ledgerSpawn(p *process, id core.Identity, v *core.View) {
 	})
 }
 
+// checkMoved is S2 as an identity is activated, when nothing has gone wrong for C: whoever had it before, and is
+// still there, has stopped it. It is under the lock.
+func (w *world) checkMoved(g *cart) {
+	if w.healed == 0 || w.now() < w.healed+converge {
+		return
+	}
+	for _, p := range w.procs {
+		if p == g.p || p.dead {
+			continue
+		}
+		w.checkLocked("S2", p.running[g.id] == 0, func() string {
+			return fmt.Sprintf("%s activates %s, which still runs on %s", g.p.name, g.id.Key, p.name)
+		})
+	}
+}
+
 // installed is told of each view by the node: S0 and S3.
 func (p *process) installed(t core.Topology) {
 	owners := make([]core.MemberID, len(p.w.ids))
@@ -128,10 +144,7 @@ func (p *process) deactivated(a core.Activation, why core.StopReason) {
 	if why == core.StopMoved {
 		p.w.out.Edges["nodes.activation.moved"]++
 	}
-	if p.leaving {
-		why = 0 // both are true of what ends on a member that leaves: which is said is nobody's to decide
-	}
-	p.eventLocked("ends", a.Identity.Key, uint64(why))
+	p.eventLocked("ends", a.Identity.Key) // not why: of two reasons at one instant which is said is chance
 }
 
 // again is told by the node of each further try of a call.

@@ -69,6 +69,9 @@ func (w *world) checkReturn(id core.Identity, list []*request) {
 	}
 }
 
+// patience is for longer than what went wrong counts against a member.
+const patience = 12 * time.Second
+
 // checkLinks is L9: where only links went wrong, views change at most twice for each change of a link.
 func (w *world) checkLinks() {
 	links := 0
@@ -82,6 +85,9 @@ func (w *world) checkLinks() {
 		}
 	}
 	for _, p := range w.procs {
+		w.checkLocked("L9", p.evictedAt == 0 || p.view == nil || p.view.Len() < 3 || w.schedule.Parted(p.m.index, p.evictedAt-patience, p.evictedAt) > 1, func() string {
+			return fmt.Sprintf("%s was removed, and all others but one could reach it", p.name)
+		})
 		w.checkLocked("L9", p.installs <= 2*links, func() string {
 			return fmt.Sprintf("%s installed %d views for %d changes of links", p.name, p.installs, links)
 		})

@@ -25,6 +25,7 @@ type ask struct {
 type cart struct {
 	p       *process
 	id      core.Identity
+	self    grain.Self
 	token   uint64 // names the activation
 	turns   atomic.Int32
 	started bool
@@ -53,13 +54,14 @@ func (p *process) cartKind() grain.Kind {
 	k := grain.KindOf(kind, p.newCart,
 		grain.Method("Add", (*cart).add),
 		grain.Method("Note", (*cart).note),
-		grain.Method("Sink", (*cart).sink))
+		grain.Method("Sink", (*cart).sink),
+		grain.Method("Quit", (*cart).quit))
 	k.MaxNewRate = 1_000_000
 	return k
 }
 
 func (p *process) newCart(self grain.Self) (*cart, error) {
-	g := &cart{p: p, id: self.Identity(), heard: map[string]int{}}
+	g := &cart{p: p, id: self.Identity(), self: self, heard: map[string]int{}}
 	p.w.ledgerSpawn(p, g.id, self.View())
 	w := p.w
 	w.mu.Lock()
@@ -99,6 +101,7 @@ func (g *cart) Activate(context.Context) error {
 	w.checkLocked("S1", g.p.running[g.id] == 1, func() string {
 		return fmt.Sprintf("%d activations of %s on %s", g.p.running[g.id], g.id.Key, g.p.name)
 	})
+	w.checkMoved(g)
 	return nil
 }
 
@@ -154,5 +157,12 @@ func (p *process) behind(r *request) bool {
 // sink takes what is large, and forgets it.
 func (g *cart) sink(context.Context, []byte) (bool, error) {
 	defer g.turn(false, false)()
+	return true, nil
+}
+
+// quit has the activation end when its queue is done.
+func (g *cart) quit(context.Context, bool) (bool, error) {
+	defer g.turn(false, false)()
+	g.self.Stop()
 	return true, nil
 }

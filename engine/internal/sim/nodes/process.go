@@ -26,21 +26,22 @@ type process struct {
 	lookup core.Lookup
 	router core.Router
 
-	up       bool // Start has succeeded
-	leaving  bool
-	dead     bool // killed, or stopped
-	evicted  bool
-	gone     chan struct{} // closed when it is dead or leaves
-	paused   int
-	view     *core.View               // installed last
-	views    map[uint64]time.Duration // when which one was installed first, by hash
-	owners   []core.MemberID
-	installs int // while things went wrong
-	ended    int // activations
-	retried  int // calls, for whatever reason
-	born     map[core.Identity]uint64
-	running  map[core.Identity]int
-	blocked  map[core.MemberID]time.Duration // since when
+	up        bool // Start has succeeded
+	leaving   bool
+	dead      bool // killed, or stopped
+	evicted   bool
+	evictedAt time.Duration
+	gone      chan struct{} // closed when it is dead or leaves
+	paused    int
+	view      *core.View               // installed last
+	views     map[uint64]time.Duration // when which one was installed first, by hash
+	owners    []core.MemberID
+	installs  int // while things went wrong
+	ended     int // activations
+	retried   int // calls, for whatever reason
+	born      map[core.Identity]uint64
+	running   map[core.Identity]int
+	blocked   map[core.MemberID]time.Duration // since when
 }
 
 // boot starts a process on m, which has none.
@@ -165,7 +166,7 @@ func (p *process) evict() {
 		w.mu.Unlock()
 		return
 	}
-	p.evicted, p.leaving = true, true
+	p.evicted, p.leaving, p.evictedAt = true, true, w.now()
 	close(p.gone)
 	w.out.Edges["nodes.member.evicted"]++
 	p.eventLocked("evicted", "")

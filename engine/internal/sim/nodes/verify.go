@@ -125,6 +125,26 @@ func (w *world) checkNoRetries() {
 	w.probeAll("L1")
 	again := w.retries(live) - before
 	w.check("L2", again == 0, func() string { return fmt.Sprintf("%d calls met a place where their grain was not", again) })
+	w.quitSome(live)
+}
+
+// quitSome is L2 for activations that end by themselves: soon nobody looks for them where they were.
+func (w *world) quitSome(live []*process) {
+	if len(live) == 0 {
+		return
+	}
+	for _, id := range w.ids[slow : slow+5] {
+		ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+		_, err := grain.Call[bool](ctx, live[0].node, id, "Quit", true)
+		cancel()
+		w.check("L1", err == nil, func() string { return fmt.Sprintf("%s does not quit: %v", id.Key, err) })
+		time.Sleep(50 * time.Millisecond)
+	}
+	time.Sleep(500 * time.Millisecond)
+	before := w.retries(live)
+	w.probeAll("L1")
+	again := w.retries(live) - before
+	w.check("L2", again == 0, func() string { return fmt.Sprintf("%d calls met a place where their grain had ended", again) })
 }
 
 func (w *world) retries(of []*process) (sum int) {
@@ -216,6 +236,10 @@ func (w *world) leaveOne() {
 	}
 	time.Sleep(300*time.Millisecond + time.Duration(rng.Int64N(int64(20*time.Millisecond))))
 	w.leave(p, "L6")
+	gone := w.within(time.Second, func() bool {
+		return !slices.ContainsFunc(live, func(o *process) bool { _, listed := o.node.View().Member(p.id); return listed })
+	})
+	w.check("L6", gone, func() string { return fmt.Sprintf("%s has left, and its row is still there", p.name) })
 	all.Wait()
 }
 
