@@ -29,7 +29,7 @@ func TestRetryRule(t *testing.T) {
 		{"no error", nil, 0, policy{}, verdict{}},
 		{"no member", not(core.ErrNoMember), 0, policy{}, verdict{retry: true, wait: 5 * time.Millisecond}},
 		{"no member, later", not(core.ErrNoMember), 3, policy{}, verdict{retry: true, wait: 40 * time.Millisecond}},
-		{"no member, much later", not(core.ErrNoMember), 1000, policy{}, verdict{retry: true, wait: 250 * time.Millisecond}},
+		{"no member, much later", not(core.ErrNoMember), 1000, policy{}, verdict{retry: true, wait: 500 * time.Millisecond}},
 		{"busy, with a time", after(core.ErrBusy), 0, policy{}, verdict{retry: true, wait: 45 * time.Millisecond}},
 		{"busy, without", not(core.ErrBusy), 0, policy{}, verdict{retry: true, wait: 5 * time.Millisecond}},
 		{"overloaded", after(core.ErrOverloaded), 0, policy{}, verdict{wait: 45 * time.Millisecond}},

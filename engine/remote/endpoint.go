@@ -23,10 +23,11 @@ type endpoint struct {
 	heard  *heard
 	told   told
 
-	cur    atomic.Pointer[conn]  // takes messages; nil: none does now
-	last   atomic.Pointer[error] // why there is none
-	linked atomic.Bool           // cur is open
-	closed atomic.Pointer[error] // for good, and why
+	cur     atomic.Pointer[conn]    // takes messages; nil: none does now
+	last    atomic.Pointer[error]   // why there is none
+	linked  atomic.Bool             // cur is open
+	refused atomic.Pointer[refused] // the latest answer to a sender
+	closed  atomic.Pointer[error]   // for good, and why
 
 	mu     sync.Mutex
 	events []connector.Event
@@ -109,7 +110,23 @@ func (ep *endpoint) refusal() error {
 	if err := ep.gone(); err != nil {
 		return err
 	}
-	return undelivered(fmt.Errorf("remote: send to member %s at %s: %w", ep.member.ID, ep.member.Address, unreachable(*ep.last.Load())))
+	return ep.refuse(ep.last.Load())
+}
+
+// refused is what senders are told, and why.
+type refused struct {
+	why *error
+	err error
+}
+
+// refuse makes the error once for each reason: many callers may try again and again while a member is away.
+func (ep *endpoint) refuse(why *error) error {
+	if r := ep.refused.Load(); r != nil && r.why == why {
+		return r.err
+	}
+	r := &refused{why, undelivered(fmt.Errorf("remote: send to member %s at %s: %w", ep.member.ID, ep.member.Address, *why))}
+	ep.refused.Store(r)
+	return r.err
 }
 
 // gone is the reason for which the endpoint was closed, or nil.
@@ -118,7 +135,7 @@ func (ep *endpoint) gone() error {
 	if reason == nil {
 		return nil
 	}
-	return undelivered(fmt.Errorf("remote: send to member %s at %s: %w", ep.member.ID, ep.member.Address, *reason))
+	return ep.refuse(reason)
 }
 
 // event queues ev for the endpoint's goroutine.
@@ -243,6 +260,7 @@ func (ep *endpoint) live(c *conn, epoch uint64) {
 
 // lost notes that c takes nothing more.
 func (ep *endpoint) lost(c *conn, err error) {
+	err = unreachable(err)
 	ep.last.Store(&err)
 	if ep.cur.CompareAndSwap(c, nil) {
 		ep.linked.Store(false)

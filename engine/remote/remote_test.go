@@ -164,10 +164,11 @@ func TestErrorsOfAnswers(t *testing.T) {
 			}
 		}
 	})
-	block := make(chan struct{})
+	block, busy := make(chan struct{}), make(chan struct{}, 10)
 	full, err := b.sys.SpawnNamed("full", &actor.Props{Mailbox: actor.MailboxConfig{Size: 1}, New: func() actor.Actor {
 		return actor.Func(func(c *actor.Context) {
 			if _, ok := c.Message().(*wrapperspb.StringValue); ok {
+				busy <- struct{}{}
 				<-block
 			}
 		})
@@ -176,6 +177,10 @@ func TestErrorsOfAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer close(block)
+	if err := full.Tell(str("first")); err != nil {
+		t.Fatal(err)
+	}
+	<-busy // nothing leaves the mailbox any more
 	eventually(t, "the mailbox is full", func() bool { return errors.Is(full.Tell(str("fill")), core.ErrOverloaded) })
 
 	tests := map[string]struct {

@@ -15,7 +15,7 @@ import (
 // drawn from zero to it (full jitter), so that callers which failed together do not return together.
 const (
 	firstBackoff = 10 * time.Millisecond
-	lastBackoff  = 500 * time.Millisecond
+	lastBackoff  = time.Second
 )
 
 // MaxAfter bounds what a peer may ask a caller to wait.
