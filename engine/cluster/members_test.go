@@ -229,8 +229,12 @@ func TestRestartOnOneAddress(t *testing.T) {
 			}
 		}})
 		c.Agree()
-		ids := clustertest.Identities("Keeper", 12)
+		all := clustertest.Identities("Keeper", 60) // so many that each of three members has some
 		for round := range 50 {
+			ids := all
+			if round > 0 {
+				ids = all[:8]
+			}
 			n := c.Add()
 			c.Agree()
 			for _, from := range c.Nodes() {

@@ -30,9 +30,9 @@ func (s *scene) add(i int, limit time.Duration) (int, error) {
 	return grain.Call[int](ctx, s.Node(i), s.id, "Add", 1)
 }
 
-func (s *scene) wants(i, want int) {
+func (s *scene) wants(i int, want ...int) {
 	s.t.Helper()
-	if got, err := s.add(i, 5*time.Second); err != nil || got != want {
+	if got, err := s.add(i, 5*time.Second); err != nil || !slices.Contains(want, got) {
 		s.t.Errorf("call from n%d: %d, %v; want %d", i, got, err, want)
 	}
 }
@@ -70,7 +70,7 @@ func TestFaultsOnAGrain(t *testing.T) {
 			s.fails()
 			s.wants(s.other(), 2)
 			s.Heal(s.host, s.peer)
-			s.wants(s.peer, 4) // the call that was held has arrived too
+			s.wants(s.peer, 3, 4) // the call that was held has arrived too, and perhaps that it was given up before it ran
 		},
 		"one way": func(s *scene) {
 			s.CutOneWay(s.host, s.peer) // requests arrive, answers do not
@@ -84,7 +84,7 @@ func TestFaultsOnAGrain(t *testing.T) {
 			s.fails()
 			s.wants(s.other(), 2)
 			s.HealAll()
-			s.wants(s.peer, 4)
+			s.wants(s.peer, 3, 4)
 		},
 		"slow": func(s *scene) {
 			s.Slow(s.host, s.peer, 300*time.Millisecond)
@@ -108,7 +108,7 @@ func TestFaultsOnAGrain(t *testing.T) {
 			s.Pause(s.host)
 			s.fails()
 			s.Resume(s.host)
-			s.wants(s.peer, 3)
+			s.wants(s.peer, 2, 3)
 			if v := s.Agree(); v.Len() != 3 {
 				s.t.Errorf("%d members after a short pause", v.Len())
 			}

@@ -99,8 +99,9 @@ func (p *memoryPipe) due(now time.Time) time.Duration {
 func (p *memoryPipe) arrival(now time.Time, delay time.Duration) time.Time {
 	due := now.Add(delay)
 	switch {
-	case p.sent.Equal(now) || delay == 0 && due.Before(p.last):
+	case (p.sent.Equal(now) || delay == 0) && due.Before(p.last): // the link may have become slower since
 		due = p.last
+	case p.sent.Equal(now):
 	case delay > 0 && !due.After(p.last):
 		due = p.last.Add(gap)
 	}
