@@ -27,8 +27,8 @@ type Consensus[T comparable] struct{ c *consensus }
 // outcome is kept.
 //
 // extract is called once for each new value, on a goroutine of the engine: it must not block, and must not
-// wait for the node. If it panics, and for a value that is no V, the member counts as one that says
-// nothing. A check may be made before Start. End it with Stop. The error is core.ErrOverloaded
+// wait for the node. If it panics, finds what cannot be compared, and for a value that is no V, the
+// member counts as one that says nothing. A check may be made before Start. End it with Stop. The error is core.ErrOverloaded
 // (MaxConsensus are open) or core.ErrStopped.
 func NewConsensus[V any, T comparable](n *Node, key string, extract func(V) (T, bool)) (*Consensus[T], error) {
 	c, err := n.gossip.checks.add(n.gossip, func(name string) *gossip.Check {

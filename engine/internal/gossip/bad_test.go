@@ -41,7 +41,7 @@ func TestBadGossip(t *testing.T) {
 		"version 2^64-1":          {"b", entry("b", false, value("k", math.MaxUint64, good)), gossip.ErrVersion, false},
 		"version 2^63":            {"b", entry("b", false, value("k", 1<<63, good)), gossip.ErrVersion, false},
 		"version 0":               {"b", entry("b", false, value("k", 0, good)), gossip.ErrVersion, false},
-		"version far ahead":       {"b", entry("b", false, value("k", 8+gossip.MaxJump, good)), gossip.ErrVersion, false},
+		"version far ahead":       {"c", entry("b", true, value("k", 8+gossip.MaxJump, good)), gossip.ErrVersion, false},
 		"first word by another":   {"b", entry("d", true, value("k", 1+gossip.MaxJump, good)), gossip.ErrVersion, false},
 		"100,000 keys":            {"b", entry("b", false, hundredThousand()...), gossip.ErrTooMany, false},
 		"value over the bound":    {"b", entry("b", false, value("k", 8, core.Message{Type: "t", Data: make([]byte, gossip.MaxValue+1)})), gossip.ErrTooLarge, false},
@@ -88,6 +88,51 @@ func TestBadGossip(t *testing.T) {
 				t.Error("a good entry after it is not taken")
 			}
 		})
+	}
+}
+
+// TestForgedJumps: n relayed versions, each one jump above the last, hide the owner's writes for n+1
+// exchanges at most; and whoever saw none of it follows in one.
+func TestForgedJumps(t *testing.T) {
+	for _, n := range []int{1, 2, 10} {
+		view := []core.MemberID{"a", "b", "c", "d"}
+		all := map[core.MemberID]*one{}
+		for _, id := range view {
+			all[id] = newOne(t, id, view...)
+		}
+		exchange := func(from, to core.MemberID) {
+			r := all[from].round(to)
+			answer := all[to].receive(from, r).Response
+			all[from].do(gossip.Answered{From: to, Exchange: r.Exchange, Response: answer})
+		}
+		exchanges := func(with core.MemberID) {
+			exchange("a", with)
+			exchange(with, "a")
+		}
+		holds := func(id core.MemberID) string {
+			v, _ := all[id].Get("a", "k")
+			return string(v.Message.Data)
+		}
+		all["a"].set("k", "first")
+		exchanges("b")
+		exchanges("d")
+		for i := range uint64(n) {
+			forged := value("k", (i+1)*(gossip.MaxJump-1), text("forged"))
+			all["b"].receive("c", &gossip.Request{Exchange: i + 1, Entries: []gossip.Entry{{Owner: "a", Relayed: true, Values: []gossip.Value{forged}}}})
+		}
+		if holds("b") != "forged" || holds("d") != "first" {
+			t.Fatalf("%d jumps: b holds %q and d %q: the test shows nothing", n, holds("b"), holds("d"))
+		}
+		all["a"].set("k", "second")
+		took := 0
+		for ; holds("b") != "second" && took <= n; took++ {
+			exchanges("b")
+		}
+		exchanges("d")
+		if holds("b") != "second" || holds("d") != "second" {
+			t.Errorf("%d jumps: after %d exchanges b holds %q, and d %q", n, took, holds("b"), holds("d"))
+		}
+		t.Logf("%d jumps: healed by %d exchanges", n, took)
 	}
 }
 

@@ -16,7 +16,7 @@ const (
 	MaxKey     = 256          // bytes of a key
 	MaxType    = 256          // bytes of the name of a value's type
 	MaxValue   = 64 << 10     // bytes of a value
-	MaxJump    = 1 << 32      // how far the versions of a member may run ahead of what is known of it
+	MaxJump    = 1 << 32      // how far what is relayed of a member may run ahead of what is known of it
 	maxVersion = 1<<63 - 1    // the wire holds versions in an int64
 	maxLines   = 256          // lines in one message; what does not fit goes with the next
 	newsRounds = 2            // for so many rounds something new is sent unasked

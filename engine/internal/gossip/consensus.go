@@ -19,8 +19,8 @@ type Check struct {
 
 // NewCheck makes a check of what extract finds in the values of key. Where extract says false, and
 // where a member has no value, there is no agreement. extract runs once for each new value of a
-// member, on the goroutine of the Machine; it does not block. If it panics, the value counts for
-// nothing.
+// member, on the goroutine of the Machine; it does not block. If it panics, or finds
+// what cannot be compared or does not equal itself, the value counts for nothing.
 func NewCheck[T comparable](name, key string, extract func(core.Message) (T, bool)) *Check {
 	return &Check{name: name, key: key, extract: func(v core.Message) (value any, ok bool) {
 		defer func() {
@@ -28,7 +28,8 @@ func NewCheck[T comparable](name, key string, extract func(core.Message) (T, boo
 				value, ok = nil, false
 			}
 		}()
-		return extract(v)
+		value, ok = extract(v)
+		return value, ok && value == value // panics here and not later, if T only looks comparable
 	}}
 }
 

@@ -3,6 +3,7 @@ package gossip_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/granary-go/granary/core"
@@ -85,6 +86,38 @@ func TestTopologyInOneStep(t *testing.T) {
 	o.do(gossip.Installed{IDs: []core.MemberID{"a"}, Topology: text("third")})
 	if e := effects[gossip.Agreement](o); len(e) != 1 || e[0].Value == first || e[0].Value != "third" {
 		t.Errorf("told %v, want agreement on the newest alone", e)
+	}
+}
+
+// TestConsensusOfWhatOnlyLooksComparable: an interface satisfies comparable and may still hold what
+// cannot be compared, which would end the process.
+func TestConsensusOfWhatOnlyLooksComparable(t *testing.T) {
+	o := newOne(t, "a", "a", "b")
+	found := map[string]any{
+		"slice":     []string{"x"},
+		"in struct": struct{ of any }{[]string{"x"}},
+		"in array":  [1]any{map[string]int{}},
+		"not equal": math.NaN(),
+	}
+	must(t, o.AddCheck(gossip.NewCheck("any", "k", func(m core.Message) (any, bool) {
+		if v, ok := found[string(m.Data)]; ok {
+			return v, true
+		}
+		return string(m.Data), true
+	})))
+	version := 1
+	for what := range found {
+		o.set("k", what)
+		says(o, "b", version, what)
+		if got, agreed := o.Agreed("any"); agreed {
+			t.Errorf("%s: agreed on %v", what, got)
+		}
+		o.set("k", "good")
+		says(o, "b", version+1, "good")
+		if got, agreed := o.Agreed("any"); got != "good" || !agreed {
+			t.Errorf("after %s: %v (%v), want agreement", what, got, agreed)
+		}
+		version += 2
 	}
 }
 

@@ -45,10 +45,10 @@
 // bound of the design is ⌈log₂ 50⌉ + 4 = 10. A member sends 6 messages an interval, half of them
 // responses, and so many bytes:
 //
-//	nothing changes              350
-//	heartbeat every 5 s        1,900
-//	heartbeat every second     8,000
-//	heartbeat every 300 ms    21,000
+//	nothing changes              342
+//	heartbeat every 5 s        2,003
+//	heartbeat every second     8,013
+//	heartbeat every 300 ms    21,200
 //
 // A change of size s costs every member about 6 × s in the two rounds after it has arrived.
 package gossip

@@ -20,7 +20,7 @@ const (
 	ErrUnknown  = refusal("unknown member")                    // sender or owner is not in the present view
 	ErrBlocked  = refusal("blocked member")                    // sender or owner is blocked
 	ErrForeign  = refusal("entry of another member")           // told by somebody who may not, or not as relayed
-	ErrVersion  = refusal("version out of bounds")             // 0, or more than MaxJump ahead of what is known
+	ErrVersion  = refusal("version out of bounds")             // 0, or relayed and more than MaxJump ahead of what is known
 	ErrTooMany  = refusal("too many keys")                     // more than MaxKeys
 	ErrTooLarge = refusal("key, type or value over its bound") // MaxKey, MaxType, MaxValue
 	ErrInvalid  = refusal("malformed gossip")                  // no message, key or type empty or not UTF-8, values out of order

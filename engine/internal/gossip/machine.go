@@ -156,13 +156,15 @@ func (m *Machine) refuseSet(key string, value core.Message) error {
 }
 
 // refute numbers the own writes anew if somebody holds a version that was never written here: it
-// would hide every write below it.
+// would hide every write below it. One message gains one jump at most, so that nobody uses the
+// versions up with a word; a relayed write gains no more either, so this one catches up.
 func (m *Machine) refute(known uint64) {
-	if m.own == nil || known <= m.version || known-m.version > MaxJump || known > maxVersion-MaxKeys {
+	if m.own == nil || known <= m.version || known > maxVersion-MaxKeys {
 		return
 	}
-	m.own.restamp(known)
-	m.version = known + uint64(len(m.own.values))
+	above := min(known, m.version+MaxJump)
+	m.own.restamp(above)
+	m.version = above + uint64(len(m.own.values))
 	m.advance(m.own, m.version)
 	m.stats.Refuted++
 }

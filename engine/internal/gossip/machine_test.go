@@ -2,6 +2,7 @@ package gossip_test
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -390,8 +391,12 @@ func TestRefute(t *testing.T) {
 	if v, _ := o.Get("a", "j"); v.Version != 1_003 {
 		t.Errorf("the next write has version %d, want 1003", v.Version)
 	}
-	o.receive("b", &gossip.Request{Exchange: 2, Known: 1_003 + gossip.MaxJump + 1})
-	if v, _ := o.Get("a", "j"); v.Version != 1_003 {
+	o.receive("b", &gossip.Request{Exchange: 2, Known: math.MaxInt64 - gossip.MaxKeys})
+	if v, _ := o.Get("a", "j"); v.Version != 1_003+gossip.MaxJump+2 {
+		t.Errorf("one claim moves the version to %d, want one jump", v.Version)
+	}
+	o.receive("b", &gossip.Request{Exchange: 3, Known: math.MaxInt64})
+	if v, _ := o.Get("a", "j"); v.Version != 1_003+gossip.MaxJump+2 {
 		t.Errorf("a claim out of bounds moves the version to %d", v.Version)
 	}
 }

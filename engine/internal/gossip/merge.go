@@ -121,14 +121,14 @@ func (m *Machine) take(p *peer, in *Entry, e *entry, bad *offence) (upto uint64,
 	return upto, whole
 }
 
-// suits tells what is wrong with a new value of e; empty: nothing. Who is asked first about a member
-// believes the member itself whatever its version.
+// suits tells what is wrong with a new value of e; empty: nothing. The member itself is believed
+// whatever its version: it may have refuted what was never heard of here.
 func (m *Machine) suits(p *peer, e *entry, v *Value) refusal {
 	known := e.highest()
 	switch {
 	case v.Version == 0 || v.Version > maxVersion:
 		return ErrVersion
-	case v.Version > known && v.Version-known > MaxJump && (known > 0 || e.id != p.id):
+	case v.Version > known && v.Version-known > MaxJump && e.id != p.id:
 		return ErrVersion
 	case e.full(v.Key):
 		return ErrTooMany
