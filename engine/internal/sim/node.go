@@ -70,7 +70,7 @@ type node struct {
 
 	leaving  bool
 	drained  bool          // runs nothing and will not
-	evicted  time.Duration // 0: not
+	evicted  time.Duration // against its will; 0: not
 	lastHalt time.Duration // when it last went on after a pause
 }
 
@@ -190,7 +190,9 @@ func (n *node) schedule() {
 
 // evict ends a process that has lost its row for good. Somebody starts another one.
 func (n *node) evict(string) {
-	n.evicted = n.w.heap.Now()
+	if !n.leaving { // one that leaves sees its own row go
+		n.evicted = n.w.heap.Now()
+	}
 	n.event("evicted", "")
 	m := n.m
 	listening := m.cur == n

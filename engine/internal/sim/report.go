@@ -11,11 +11,21 @@ import (
 	"github.com/granary-go/granary/engine/internal/sim/nodes"
 )
 
-// An edge that was reached fewer than rare times in enough runs is one that the simulation is blind for.
+// An edge that was reached fewer than rare times in enough runs is one that the simulation is blind for. Of
+// fewer runs, down to some, as much less is demanded.
 const (
 	rare   = 100
-	enough = 500
+	enough = 1000
+	some   = 100
 )
+
+// demanded is how often each edge must be reached in so many runs on the heap.
+func demanded(runs int) int {
+	if runs < some {
+		return 0
+	}
+	return min(rare, rare*runs/enough)
+}
 
 // enoughWhole is the same for whole nodes, of whose runs 4,000 schedules bring as many.
 const enoughWhole = 100
@@ -48,7 +58,7 @@ func newReport(o options, f, whole sim.Findings, took time.Duration, interrupted
 	r := report{
 		Schema: 1, Interrupted: interrupted, Lookup: o.lookup, Heap: heap, Nodes: whole.Runs, From: o.from, Replayed: f.Replayed,
 		ReplayMismatches: f.ReplayMismatches, Mismatched: append([]uint64{}, f.Mismatched...),
-		Faults: f.Faults, Edges: f.Edges, Checks: f.Checks, EdgesTooRare: []string{}, EdgesUnknown: []string{}, ChecksNever: []string{},
+		Faults: f.Faults, Edges: f.Edges, Checks: f.Checks, EdgesUnknown: []string{}, ChecksNever: []string{},
 		Violations: append([]sim.Violation{}, f.Violations...), Seconds: took.Seconds(),
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Edges)) {
@@ -56,13 +66,11 @@ func newReport(o options, f, whole sim.Findings, took time.Duration, interrupted
 			r.EdgesUnknown = append(r.EdgesUnknown, name)
 		}
 	}
-	if heap >= enough {
-		r.EdgesTooRare = slices.DeleteFunc(f.Edges.Rare(rare), func(name string) bool { return !slices.Contains(edges, name) })
-	}
+	r.EdgesTooRare = slices.DeleteFunc(f.Edges.Rare(demanded(heap)), func(name string) bool { return !slices.Contains(edges, name) })
 	if whole.Runs >= enoughWhole {
 		r.EdgesTooRare = append(r.EdgesTooRare, slices.DeleteFunc(whole.Edges.Rare(rare), func(name string) bool { return !slices.Contains(nodes.Edges(), name) })...)
 	}
-	if heap >= rare {
+	if heap >= some {
 		r.ChecksNever = f.Checks.Rare(1)
 	}
 	r.OK = len(r.Violations) == 0 && r.ReplayMismatches == 0 && len(r.EdgesTooRare) == 0 && len(r.ChecksNever) == 0

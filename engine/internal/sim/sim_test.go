@@ -76,13 +76,14 @@ func TestCommand(t *testing.T) {
 }
 
 func TestReportFails(t *testing.T) {
-	good := sim.Findings{Runs: 600, Checks: sim.Tally{"S0": 1}, Edges: sim.Tally{edges[0]: 100}}
+	good := sim.Findings{Runs: 1200, Checks: sim.Tally{"S0": 1}, Edges: sim.Tally{edges[0]: 100}}
 	for name, change := range map[string]func(*sim.Findings){
 		"":                             func(*sim.Findings) {},
 		"VIOLATION S0":                 func(f *sim.Findings) { f.Violations = []sim.Violation{{Invariant: "S0", Keep: []int{}}} },
 		"two different traces":         func(f *sim.Findings) { f.ReplayMismatches, f.Mismatched = 1, []uint64{3} },
 		"was never evaluated":          func(f *sim.Findings) { f.Checks = sim.Tally{"S0": 0} },
 		"reached 99 times: too rarely": func(f *sim.Findings) { f.Edges = sim.Tally{edges[0]: 99} },
+		"reached 49 times: too rarely": func(f *sim.Findings) { f.Runs, f.Edges = 500, sim.Tally{edges[0]: 49} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := good

@@ -52,10 +52,11 @@ var mutants = []mutant{
 // caught is what became of one mutant.
 type caught struct {
 	mutant
-	Found     bool   `json:"found"`
-	Seed      uint64 `json:"seed"`
-	Schedules int    `json:"schedules"`
-	Invariant string `json:"invariant"`
+	Found     bool     `json:"found"`
+	Seed      uint64   `json:"seed"`
+	Schedules int      `json:"schedules"`
+	Invariant string   `json:"invariant"`
+	Unsound   []uint64 `json:"unsound,omitempty"` // seeds that fail without the mutant, and do not count
 }
 
 type zooReport struct {
@@ -102,7 +103,6 @@ func zoo(ctx context.Context, o options, whole *sim.Engine, stdout, stderr io.Wr
 }
 
 func hunt(ctx context.Context, m mutant, o options, whole *sim.Engine) caught {
-	simbug.Set(m.Name)
 	defer simbug.Set("")
 	e, most := engine(nil), mostSchedules
 	if m.Engine == "nodes" {
@@ -112,10 +112,28 @@ func hunt(ctx context.Context, m mutant, o options, whole *sim.Engine) caught {
 		e, most = *whole, mostSchedules/wholeShare
 	}
 	e.Replay = 0
-	f := sim.Explore(ctx, e, sim.Exploration{From: o.from, Seeds: most, Workers: o.workers, First: true, Raw: true})
-	c := caught{mutant: m, Schedules: f.Runs}
-	if len(f.Violations) > 0 {
-		c.Found, c.Seed, c.Invariant = true, f.Violations[0].Seed, f.Violations[0].Invariant
+	c := caught{mutant: m}
+	for c.Schedules < most && ctx.Err() == nil {
+		simbug.Set(m.Name)
+		from := o.from + uint64(c.Schedules)
+		f := sim.Explore(ctx, e, sim.Exploration{From: from, Seeds: most - c.Schedules, Workers: o.workers, First: true, Raw: true})
+		if len(f.Violations) == 0 {
+			c.Schedules += f.Runs
+			break
+		}
+		v := f.Violations[0]
+		c.Schedules = int(v.Seed-o.from) + 1
+		simbug.Set("")
+		if sound(e, v.Seed) {
+			c.Found, c.Seed, c.Invariant = true, v.Seed, v.Invariant
+			break
+		}
+		c.Unsound = append(c.Unsound, v.Seed)
 	}
 	return c
+}
+
+// sound is true of a seed on which the code as it is violates nothing: what a mutant violates there, it does.
+func sound(e sim.Engine, seed uint64) bool {
+	return len(e.Run(sim.NewSchedule(seed, e.Plan), false).Violations) == 0
 }

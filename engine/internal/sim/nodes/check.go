@@ -93,7 +93,7 @@ func (p *process) installed(t core.Topology) {
 		p.installs++
 	}
 	w.out.Edges["nodes.view.installed"]++
-	p.eventLocked("view", t.View.Lineage(), t.View.Epoch(), t.View.Hash(), uint64(t.View.Len()))
+	p.eventLocked(viewed, t.View.Lineage(), t.View.Epoch(), t.View.Hash(), uint64(t.View.Len()))
 	w.checkOrder(p, old, t.View)
 	if !p.leaving { // the lookup may have stopped
 		w.checkOwners(p, before, t)

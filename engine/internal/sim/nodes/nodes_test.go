@@ -3,6 +3,7 @@ package nodes
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/granary-go/granary/core/leaktest"
 	"github.com/granary-go/granary/core/sim"
@@ -36,4 +37,19 @@ func TestPanicIsAViolation(t *testing.T) {
 
 func has(o sim.Outcome, invariant string) bool {
 	return slices.ContainsFunc(o.Violations, func(v sim.Violation) bool { return v.Invariant == invariant })
+}
+
+// What is traced of the views of one instant is what is installed when the clock moves on.
+func TestTraceHasTheLastViewOfAnInstant(t *testing.T) {
+	view := func(at time.Duration, who string, epoch uint64) event {
+		return event{at, who, viewed, "", []uint64{epoch}}
+	}
+	other := event{1, "n0.1", "boots", "", nil}
+	kept := lastViews([]event{view(1, "n0.1", 1), other, view(1, "n1.1", 1), view(1, "n0.1", 2), view(2, "n0.1", 3)})
+	want := []event{other, view(1, "n1.1", 1), view(1, "n0.1", 2), view(2, "n0.1", 3)}
+	if !slices.EqualFunc(kept, want, func(a, b event) bool {
+		return a.at == b.at && a.who == b.who && a.what == b.what && slices.Equal(a.numbers, b.numbers)
+	}) {
+		t.Errorf("%v, want %v", kept, want)
+	}
 }
