@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -155,6 +156,51 @@ func TestNewIDAtKnownAddressRetiresTheOlder(t *testing.T) {
 			t.Fatalf("retired %v, %d members", got.Retired, l.View().Len())
 		}
 	})
+}
+
+// Whoever is seen first in a later report came later, whatever the clocks say; they decide between those
+// of one report alone.
+func TestOrderOfArrivalGoesBeforeClocks(t *testing.T) {
+	self, old, next := row("s", "h:0", 1), row("old", "h:1", 2000), row("next", "h:1", 1000)
+	for _, ordered := range []bool{true, false} {
+		for _, tc := range []struct {
+			reports [][]core.Member
+			want    core.MemberID
+		}{
+			{[][]core.Member{{self, old}, {self, old, next}, {self, old, next}}, "old"},
+			{[][]core.Member{{self, next}, {self, old, next}, {self, old, next}}, "next"},
+			{[][]core.Member{{self}, {self, old, next}, {self, old, next}}, "next"},
+		} {
+			l := New(Config{Self: "s", Ordered: ordered})
+			var got []core.MemberID
+			for i, members := range tc.reports {
+				rec := stored("L", uint64(i+2), members...)
+				if !ordered {
+					rec = core.ViewRecord{Members: members}
+				}
+				got = append(got, l.Step(view(t, rec)).Retired...)
+			}
+			if !slices.Equal(got, []core.MemberID{tc.want}) {
+				t.Errorf("ordered %v: %v retires %v, want %s", ordered, tc.reports, got, tc.want)
+			}
+		}
+	}
+}
+
+// TestOrderOfArrivalIsKept: many that came and went do not make the listed forgotten, and memory is bounded.
+func TestOrderOfArrivalIsKept(t *testing.T) {
+	r := &retired{}
+	old, next := row("old", "h:1", 0), row("next", "h:2", 0)
+	r.find("", nil, []core.Member{old})
+	for i := range 3 * maxRetired {
+		r.find("", nil, []core.Member{old, next, row(fmt.Sprint(i), "h:3", 0)})
+	}
+	if r.came["old"] != 1 || r.came["next"] != 2 {
+		t.Errorf("old is number %d and next %d, want 1 and 2", r.came["old"], r.came["next"])
+	}
+	if n := len(r.came); n != len(r.arrived) || n > 2*maxRetired+3 {
+		t.Errorf("%d are remembered, %d in order, want %d at most", n, len(r.arrived), 2*maxRetired+3)
+	}
 }
 
 // A member that restarts at its address after its clock was set back, or on another machine behind

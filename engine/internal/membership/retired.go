@@ -16,7 +16,7 @@ type retired struct {
 	ids   map[core.MemberID]bool
 	order []core.MemberID // oldest first
 
-	came    map[core.MemberID]int // numbers IDs as they were first seen, from 1
+	came    map[core.MemberID]int // numbers IDs by the report that had them first, from 1
 	arrived []core.MemberID       // of came, oldest first
 	last    int
 }
@@ -32,8 +32,11 @@ func (r *retired) note(self core.MemberID, old, view *core.View) []core.MemberID
 // Members of the view before count too: whoever took over the address of one that is gone replaces
 // it, also when the provider later repeats the old row.
 func (r *retired) find(self core.MemberID, old *core.View, members []core.Member) []core.MemberID {
-	r.arrive(members)
 	newest, listed := make(map[string]core.Member, len(members)), make(map[core.MemberID]bool, len(members))
+	for _, m := range members {
+		listed[m.ID] = true
+	}
+	r.arrive(members, listed)
 	known := func(id core.MemberID) bool {
 		if old == nil {
 			return false
@@ -42,7 +45,6 @@ func (r *retired) find(self core.MemberID, old *core.View, members []core.Member
 		return ok
 	}
 	for _, m := range members {
-		listed[m.ID] = true
 		if best, taken := newest[m.Address]; !taken || r.newer(self, m, best, known) {
 			newest[m.Address] = m
 		}
@@ -73,35 +75,44 @@ func (r *retired) find(self core.MemberID, old *core.View, members []core.Member
 	return out
 }
 
-// arrive numbers the members that were never seen before.
-func (r *retired) arrive(members []core.Member) {
+// arrive numbers the members that were never seen before. Of those that are listed no more the
+// oldest are forgotten.
+func (r *retired) arrive(members []core.Member, listed map[core.MemberID]bool) {
 	if r.came == nil {
 		r.came = map[core.MemberID]int{}
 	}
 	r.last++
 	for _, m := range members {
-		if r.came[m.ID] != 0 {
-			continue
-		}
-		r.came[m.ID] = r.last
-		r.arrived = append(r.arrived, m.ID)
-		if len(r.arrived) > maxRetired {
-			delete(r.came, r.arrived[0])
-			r.arrived = r.arrived[1:]
+		if r.came[m.ID] == 0 {
+			r.came[m.ID] = r.last
+			r.arrived = append(r.arrived, m.ID)
 		}
 	}
+	excess := len(r.arrived) - len(listed) - maxRetired
+	if excess < maxRetired {
+		return
+	}
+	r.arrived = slices.DeleteFunc(r.arrived, func(id core.MemberID) bool {
+		if excess <= 0 || listed[id] {
+			return false
+		}
+		excess--
+		delete(r.came, id)
+		return true
+	})
 }
 
-// newer reports whether a came to its address after b: this node itself before all others, then by
-// the time of joining, then the one that was not known before.
+// newer reports whether a came to its address after b: this node itself before all others, then the
+// one that was seen first in a later report, whatever their clocks say, then by the time of joining,
+// then the one that was not known before.
 func (r *retired) newer(self core.MemberID, a, b core.Member, known func(core.MemberID) bool) bool {
 	switch {
 	case self != "" && (a.ID == self || b.ID == self):
 		return a.ID == self
-	case a.Joined != b.Joined:
-		return a.Joined > b.Joined
 	case r.came[a.ID] != r.came[b.ID]:
 		return r.came[a.ID] > r.came[b.ID]
+	case a.Joined != b.Joined:
+		return a.Joined > b.Joined
 	case known(a.ID) != known(b.ID):
 		return known(b.ID)
 	}
