@@ -314,6 +314,7 @@ func TestConflict(t *testing.T) {
 	t.Run("the ID of one that left", func(t *testing.T) {
 		gone := newNode(t, Config{Preset: Local, Seeds: []string{nodes[0].Addr()}}, someMember("gone"))
 		shout(t, gone.join(t.Context()))
+		nodes[0].await(t, "all three", shows(nodes[0], nodes[1], gone))
 		gone.leave(t, t.Context())
 		nodes[0].await(t, "the two", shows(nodes...))
 		again := newNode(t, Config{Preset: Local, Seeds: []string{nodes[0].Addr()}}, someMember("gone"))

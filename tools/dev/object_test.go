@@ -22,7 +22,7 @@ func object(t *testing.T, change func(map[string]any)) string {
 	}
 	o["schema"], o["ok"], o["reasons"], o["interrupted"] = 1, true, []string{}, false
 	o["provider"], o["lookup"], o["members"], o["kills"], o["joins"] = "memberlist", "disthash", 3, 1, 1
-	o["identitiesChecked"] = []int{10000, 10000, 10000}
+	o["identitiesChecked"], o["callsInRestarts"] = []int{10000, 10000, 10000}, []int{}
 	change(o)
 	line, err := json.Marshal(o)
 	if err != nil {
