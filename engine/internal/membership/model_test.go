@@ -12,7 +12,7 @@ import (
 )
 
 // model is what a Reducer without an order should do, written as plainly as can be: maps by ID, and no
-// thought of speed. The steps of joining are unique, so that the newest of those that came at once is never in doubt.
+// thought of speed. The steps of joining are unique, so that the newest at an address is never in doubt.
 type model struct {
 	grace   time.Duration
 	last    map[core.MemberID]core.Member // reported
@@ -78,8 +78,7 @@ func (m *model) step(now time.Time) {
 	}
 	for id, row := range next { // one member an address: this one, or else the newest
 		for other, o := range next {
-			later := m.came[other] > m.came[id] || m.came[other] == m.came[id] && o.Joined > row.Joined
-			if id != other && row.Address == o.Address && id != "s" && (other == "s" || later) {
+			if id != other && row.Address == o.Address && id != "s" && (other == "s" || o.Joined > row.Joined) {
 				m.retired[id] = true
 			}
 		}
