@@ -82,6 +82,8 @@ func (p *Provider) begin(ctx context.Context, env core.Env, next state, run func
 		return core.ErrStopped
 	case p.state != idle:
 		return fmt.Errorf("called a second time: %w", core.ErrInvalid)
+	case p.crashed:
+		return fmt.Errorf("the member has crashed: %w", core.ErrUnreachable)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
@@ -96,8 +98,11 @@ func (p *Provider) begin(ctx context.Context, env core.Env, next state, run func
 func (p *Provider) admit(self core.Member, report func(*core.View)) (wait bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state != joining {
+	switch {
+	case p.state != joining:
 		return false, core.ErrStopped
+	case p.crashed:
+		return false, fmt.Errorf("the member has crashed: %w", core.ErrUnreachable)
 	}
 	if wait, err = p.hub.admit(p.env, self); wait || err != nil {
 		return wait, err

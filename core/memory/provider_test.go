@@ -59,6 +59,18 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+func TestWhoHasCrashedDoesNotJoin(t *testing.T) {
+	p := memory.NewHub().Provider()
+	t.Cleanup(func() { _ = p.Leave(context.Background()) })
+	p.Crash()
+	err := p.Join(t.Context(), suitetest.NewEnv("a", &suitetest.Group{}), core.Member{ID: "a", Address: "a:1", Status: core.Up}, func(*core.View) {
+		t.Error("it was told of a view")
+	})
+	if !errors.Is(err, core.ErrUnreachable) {
+		t.Errorf("join after the crash: %v, want ErrUnreachable", err)
+	}
+}
+
 // TestCrashIsSeenWithinTheTTL measures in virtual time, for members that renew and members that never
 // did.
 func TestCrashIsSeenWithinTheTTL(t *testing.T) {

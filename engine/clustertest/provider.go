@@ -22,8 +22,13 @@ type provider struct {
 	broken  int           // by so many faults
 	lagging int           // by so many faults
 	changed chan struct{} // closed and renewed when one of these changes
+	held    int           // calls that have waited since
 	past    []*core.View  // as reported, the newest last
 }
+
+// apart is how far from each other calls arrive that were held up together: in the order in which they were
+// made, and not at one instant.
+const apart = 7 * time.Microsecond
 
 // kept is how many views back a lagging replica may be.
 const kept = 4
@@ -38,7 +43,7 @@ func (p *provider) fault(broken, lagging int) {
 	defer p.mu.Unlock()
 	p.broken, p.lagging = max(p.broken+broken, 0), max(p.lagging+lagging, 0)
 	close(p.changed)
-	p.changed = make(chan struct{})
+	p.changed, p.held = make(chan struct{}), 0
 }
 
 func (p *provider) mend() {
@@ -53,12 +58,16 @@ func (p *provider) reach(ctx context.Context, what string) error {
 	fail := func(cause error) error {
 		return fmt.Errorf("clustertest: %s: the provider is out of reach: %w: %w", what, core.ErrUnreachable, cause)
 	}
-	for {
+	for behind := 0; ; {
 		p.mu.Lock()
 		broken, changed := p.broken > 0, p.changed
+		if broken && behind == 0 {
+			p.held++
+			behind = p.held
+		}
 		p.mu.Unlock()
 		if !broken {
-			if !p.wait(p.delay, ctx.Done()) {
+			if !p.wait(p.delay+time.Duration(behind)*apart, ctx.Done()) {
 				return fail(ctx.Err())
 			}
 			return nil
