@@ -75,6 +75,58 @@ func TestVotesEvictTheSilent(t *testing.T) {
 // storeless is a provider with an order and without a view store.
 type storeless struct{ core.Provider }
 
+// TestSuspectStaysOwner: where identities have owners, a suspect keeps its own for as long as it is in the
+// view. Calls to these end by their deadlines; to others they go on, and to all once it is heard again.
+func TestSuspectStaysOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, err := memory.New(slowHub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rings []*ring
+		lookup := func() (core.Lookup, error) {
+			rings = append(rings, &ring{})
+			return rings[len(rings)-1], nil
+		}
+		c := clustertest.Start(t, clustertest.Config{Members: 3, Lookup: lookup, Kinds: grain.Kinds{keeperKind("Keeper", nil)}, Node: func(_ int, _ *cluster.Config, parts *cluster.Components) {
+			parts.Provider = storeless{hub.Provider()}
+		}})
+		c.Agree()
+		time.Sleep(3 * time.Second)
+		c.Cut(2, 0)
+		c.Cut(2, 1)
+		time.Sleep(10 * time.Second)
+		silent := c.Node(2).ID()
+		if got := c.Node(0).Health().Suspects; !slices.Equal(got, []core.MemberID{silent}) {
+			t.Fatalf("suspects %v, want %s", got, silent)
+		}
+		owned := 0
+		for _, id := range clustertest.Identities("Keeper", 60) {
+			owner, _ := rings[0].Owner(id)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			_, err := keep(ctx, c.Node(0), id.Kind, id.Key, "x")
+			cancel()
+			if owner.ID == silent {
+				owned++
+			}
+			if (err != nil) != (owner.ID == silent) || err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, core.ErrUnreachable) {
+				t.Errorf("%v, which %s owns: %v", id, owner.ID, err)
+			}
+		}
+		if owned == 0 {
+			t.Fatal("the suspect owns nothing: the test shows nothing")
+		}
+		c.HealAll()
+		for _, id := range clustertest.Identities("Keeper", 60) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			if _, err := keep(ctx, c.Node(0), id.Kind, id.Key, "x"); err != nil {
+				t.Error(err)
+			}
+			cancel()
+		}
+	})
+}
+
 // TestSuspicionAloneRemovesNobody where the provider has an order and no store for votes: the silent
 // member stays in the view, gets nothing new, and is available again when it is heard.
 func TestSuspicionAloneRemovesNobody(t *testing.T) {

@@ -39,7 +39,8 @@ type MemberLeft struct {
 }
 
 // MemberUnavailable tells that a member of the view is suspected to be dead, or that its provider misses
-// it for the moment: nothing new is placed there.
+// it for the moment. A lookup with a directory places nothing new there; under disthash it stays the owner
+// of its identities until it is removed.
 type MemberUnavailable struct {
 	Member core.Member
 	Epoch  uint64
