@@ -110,9 +110,9 @@ func (w *world) play(t *testing.T) {
 		w.after(time.Duration(starts.Int64N(int64(time.Second))), func() { w.boot(m) })
 	}
 	w.inject()
-	w.sleepUntil(length)
+	w.sleepUntil(length + time.Millisecond) // faults end at length at the latest, and not in one instant with what follows
 	w.heal()
-	w.sleepUntil(length + converge)
+	w.sleepUntil(w.healed + converge)
 	w.verify()
 	w.end()
 	w.checkAtEnd()
