@@ -96,7 +96,7 @@ func TestBadGossipAtANode(t *testing.T) {
 			"another's key":        entry(other, false, gossip.Value{Key: "bad", Version: 1_000, Message: good}),
 			"the receiver's key":   entry(to.ID(), true, gossip.Value{Key: "bad", Version: 1_000, Message: good}),
 			"version 2^64-1":       entry(from.ID(), false, gossip.Value{Key: "bad", Version: 1<<64 - 1, Message: good}),
-			"version far ahead":    entry(from.ID(), false, gossip.Value{Key: "bad", Version: 1 << 40, Message: good}),
+			"version far ahead":    entry(other, true, gossip.Value{Key: "bad", Version: 1 << 40, Message: good}),
 			"20,000 keys":          entry(from.ID(), false, many...),
 			"value over the bound": entry(from.ID(), false, gossip.Value{Key: "bad", Version: 1_000, Message: core.Message{Type: "t", Data: make([]byte, gossip.MaxValue+1)}}),
 			"an unknown member":    entry("nobody", true, gossip.Value{Key: "bad", Version: 1_000, Message: good}),
