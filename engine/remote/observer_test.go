@@ -80,7 +80,7 @@ func TestObserverHearsEachOnce(t *testing.T) {
 		h.wantHeard(t, "return", "connected b")
 		a.r.Block("b", "b")
 		time.Sleep(time.Minute) // b dials again and again
-		heard := h.take() // by two goroutines: the end of the endpoint, and the door
+		heard := h.take()       // by two goroutines: the end of the endpoint, and the door
 		slices.Sort(heard)
 		if want := []string{"terminated b: true", "turned away b"}; !slices.Equal(heard, want) {
 			t.Errorf("block: heard %q, want %q", heard, want)
