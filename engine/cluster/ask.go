@@ -70,14 +70,6 @@ func (n *Node) askLocal(ctx context.Context, ref *actor.Ref, q *question) (grain
 	return grain.Reply{}, err
 }
 
-// methodPanic is what the caller sees of a method that did not return.
-func methodPanic(p *actor.PanicError) *grain.Error {
-	if p.Value == actor.Goexit {
-		return grain.PanicIn("the method", nil)
-	}
-	return grain.PanicError(p.Value)
-}
-
 // tellLocal sends a call whose caller does not wait: its context is the node's.
 func (n *Node) tellLocal(ref *actor.Ref, call *localCall) error {
 	call.ctx = n.base

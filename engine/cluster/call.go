@@ -144,14 +144,14 @@ func (n *Node) again(ctx context.Context, q *question, view *installed, pid core
 	for attempt := 0; ; attempt++ {
 		err = retry.Whole(ran, err)
 		ran = core.DeliveryOf(err) != core.Undelivered
-		v := judge(err, attempt, n.policyOf(q), n.random)
-		if v.forget && !pid.IsZero() {
+		v := retry.Judge(err, isGrainError(err), attempt, n.policyOf(q), n.random)
+		if v.Forget && !pid.IsZero() {
 			n.forget(q.To, pid)
 		}
 		if errors.Is(err, core.ErrNotOwner) {
 			n.refresh()
 		}
-		if !v.retry {
+		if !v.Retry {
 			return grain.Reply{}, n.failed(q, err)
 		}
 		if !limited && n.clock.Now().Sub(began) >= n.cfg.CallTimeout {
@@ -160,7 +160,7 @@ func (n *Node) again(ctx context.Context, q *question, view *installed, pid core
 		if f := n.observer.Retried; f != nil {
 			f(q.To, attempt+1, err)
 		}
-		if over := n.pause(ctx, q.To, view, v.wait, err); over != nil {
+		if over := n.pause(ctx, q.To, view, v.Wait, err); over != nil {
 			return grain.Reply{}, core.WithDelivery(fmt.Errorf("cluster: call %s of %s: %w after %d tries, the last: %w", q.Method, q.To, over, attempt+1, err), core.DeliveryOf(err))
 		}
 		if !n.open.Load() || n.base.Err() != nil {
@@ -174,11 +174,18 @@ func (n *Node) again(ctx context.Context, q *question, view *installed, pid core
 	}
 }
 
-func (n *Node) policyOf(q *question) policy {
-	p := policy{idempotent: q.opts.Idempotent, overloaded: q.opts.RetryOverloaded}
-	if k := n.kinds[q.To.Kind]; k != nil && !p.idempotent {
+// isGrainError reports whether err is the answer of a grain or the refusal of a call by its content,
+// which no other attempt makes better.
+func isGrainError(err error) bool {
+	_, ok := errors.AsType[*grain.Error](err)
+	return ok
+}
+
+func (n *Node) policyOf(q *question) retry.Policy {
+	p := retry.Policy{Idempotent: q.opts.Idempotent, Overloaded: q.opts.RetryOverloaded}
+	if k := n.kinds[q.To.Kind]; k != nil && !p.Idempotent {
 		m, ok := k.Method(q.Index, q.Method)
-		p.idempotent = ok && m.Idempotent
+		p.Idempotent = ok && m.Idempotent
 	}
 	return p
 }

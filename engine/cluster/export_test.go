@@ -6,6 +6,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/engine/remote"
 	"github.com/granary-go/granary/protos/actorpb"
 )
@@ -14,7 +15,7 @@ import (
 func System(n *Node) *actor.System { return n.sys }
 
 // PID is the wire form of p.
-func PID(p core.PID) *actorpb.PID { return pid(p) }
+func PID(p core.PID) *actorpb.PID { return convert.PIDToProto(p) }
 
 // UnderWay is how many calls from peers are known to n.
 func UnderWay(n *Node) int { return n.routed.len() }
@@ -43,5 +44,5 @@ func HostOf(n *Node) core.Host { return host{n} }
 
 // MayRunTwice reports whether a call is tried again although it may have run.
 func MayRunTwice(n *Node, r grain.Request) bool {
-	return n.policyOf(&question{Request: r}).idempotent
+	return n.policyOf(&question{Request: r}).Idempotent
 }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -174,20 +173,4 @@ func (in *inCall) placed(a *activation, err error) error {
 		return err
 	}
 	return &placedError{err, a.place}
-}
-
-// placedError is an error that reached its activation by a routed call.
-type placedError struct {
-	error
-	place core.Placement
-}
-
-func (e *placedError) Unwrap() error { return e.error }
-
-// placeOf is the placement that an answer brought along.
-func placeOf(err error) (core.Placement, bool) {
-	if p, ok := errors.AsType[*placedError](err); ok {
-		return p.place, true
-	}
-	return core.Placement{}, false
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/protos/clusterpb"
 	"github.com/granary-go/granary/protos/granarypb"
 )
@@ -39,9 +40,9 @@ func TestWireFormsAreThoseOfTheSchema(t *testing.T) {
 			MethodIndex: -1, MessageData: []byte("d"), MessageTypeName: "json", Method: "Say", Kind: "K", Identity: "k", RemainingMicros: 1e6, Idempotent: true, CallChain: []string{"K/a", "K/b"},
 			View: &granarypb.ViewStamp{Lineage: "L", Epoch: 7, Hash: 1 << 60},
 		}},
-		{&wireResponse{data: []byte("d"), codec: "json", place: place}, &clusterpb.GrainResponse{MessageData: []byte("d"), MessageTypeName: "json", Placement: &granarypb.Placement{Pid: pid(place.PID), Token: &granarypb.Token{Epoch: 3, Seq: 9}}}},
+		{&wireResponse{data: []byte("d"), codec: "json", place: place}, &clusterpb.GrainResponse{MessageData: []byte("d"), MessageTypeName: "json", Placement: &granarypb.Placement{Pid: convert.PIDToProto(place.PID), Token: &granarypb.Token{Epoch: 3, Seq: 9}}}},
 		{&wireCancel{5}, &granarypb.CancelCall{RequestId: 5}},
-		{&wireEnds{[]core.Activation{{Identity: core.Identity{Kind: "K", Key: "k"}, Placement: place}}}, &granarypb.ActivationsTerminated{Ends: []*granarypb.ActivationEnd{{Identity: "k", Kind: "K", Placement: &granarypb.Placement{Pid: pid(place.PID), Token: &granarypb.Token{Epoch: 3, Seq: 9}}}}}},
+		{&wireEnds{[]core.Activation{{Identity: core.Identity{Kind: "K", Key: "k"}, Placement: place}}}, &granarypb.ActivationsTerminated{Ends: []*granarypb.ActivationEnd{{Identity: "k", Kind: "K", Placement: &granarypb.Placement{Pid: convert.PIDToProto(place.PID), Token: &granarypb.Token{Epoch: 3, Seq: 9}}}}}},
 		{&wireEnvelope{typ: typeLookup, view: &view, message: message, remaining: time.Second}, &granarypb.LookupRequest{View: &granarypb.ViewStamp{Lineage: "L", Epoch: 7, Hash: 1 << 60}, TypeName: "a.B", Data: []byte("data"), RemainingMicros: 1e6}},
 		{&wireEnvelope{typ: typeLookupAnswer, view: &view, message: message}, &granarypb.LookupResponse{View: &granarypb.ViewStamp{Lineage: "L", Epoch: 7, Hash: 1 << 60}, TypeName: "a.B", Data: []byte("data")}},
 		{&wireEnvelope{typ: typeProcess, message: message, remaining: time.Second}, &granarypb.ProcessRequest{TypeName: "a.B", Data: []byte("data"), RemainingMicros: 1e6}},

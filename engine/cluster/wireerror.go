@@ -151,4 +151,28 @@ func plainDetails(m map[string]string) map[string]string {
 	return out
 }
 
+// placedError is an error that reached its activation by a routed call.
+type placedError struct {
+	error
+	place core.Placement
+}
+
+func (e *placedError) Unwrap() error { return e.error }
+
+// placeOf is the placement that an answer brought along.
+func placeOf(err error) (core.Placement, bool) {
+	if p, ok := errors.AsType[*placedError](err); ok {
+		return p.place, true
+	}
+	return core.Placement{}, false
+}
+
+// methodPanic is what the caller sees of a method that did not return.
+func methodPanic(p *actor.PanicError) *grain.Error {
+	if p.Value == actor.Goexit {
+		return grain.PanicIn("the method", nil)
+	}
+	return grain.PanicError(p.Value)
+}
+
 var _ remote.ErrorCodec = errorCodec{}

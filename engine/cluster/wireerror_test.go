@@ -15,12 +15,8 @@ import (
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/convert"
-	"github.com/granary-go/granary/protos/actorpb"
+	"github.com/granary-go/granary/engine/internal/retry"
 )
-
-func pid(p core.PID) *actorpb.PID {
-	return &actorpb.PID{Address: p.Address, Id: p.ID, Member: string(p.Member)}
-}
 
 var sentinels = []error{
 	core.ErrInvalid, core.ErrUnsupported, core.ErrNotFound, core.ErrConflict, core.ErrFenced, core.ErrEvicted,
@@ -103,12 +99,16 @@ func same(t *testing.T, sent, got error) {
 	if _, there = errors.AsType[*actor.DeadLetterError](got); is != there {
 		t.Errorf("%v: a dead letter here %v, there %v", sent, is, there)
 	}
-	if judged, far := judge(sent, 1, policy{}, half), judge(got, 1, policy{}, half); judged != far {
+	if judged, far := judge(sent, retry.Policy{}), judge(got, retry.Policy{}); judged != far {
 		t.Errorf("%v: judged %+v, there %+v", sent, judged, far)
 	}
 }
 
-func half() float64 { return 0.5 }
+// judge says whether a call that ended with err is tried again.
+func judge(err error, p retry.Policy) retry.Verdict {
+	_, answered := errors.AsType[*grain.Error](err)
+	return retry.Judge(err, answered, 1, p, func() float64 { return 0.5 })
+}
 
 func TestPanicCrossesWithoutItsStack(t *testing.T) {
 	got := cross(t, &actor.PanicError{Value: "boom", Stack: []byte("goroutine 1 secret.go:7")})
@@ -168,6 +168,18 @@ func TestOneNameForEachSentinel(t *testing.T) {
 		}
 		if grain.SentinelByName(name) != s || convert.SentinelFromProto(name) != s {
 			t.Errorf("%q stands for %v and %v, want %v", name, grain.SentinelByName(name), convert.SentinelFromProto(name), s)
+		}
+	}
+}
+
+// TestNothingThatMayHaveRunIsTriedAgain goes over all sentinels: without leave, a delivery that is
+// unknown or certain never leads to another attempt.
+func TestNothingThatMayHaveRunIsTriedAgain(t *testing.T) {
+	for _, s := range sentinels {
+		for _, d := range []core.Delivery{core.DeliveryUnknown, core.Delivered} {
+			if judge(core.WithDelivery(s, d), retry.Policy{Overloaded: true}).Retry {
+				t.Errorf("%v, %v: tried again", s, d)
+			}
 		}
 	}
 }
