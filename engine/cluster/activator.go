@@ -206,7 +206,7 @@ func (n *Node) activateLocked(s *tableShard, k *kind, o order) (*activation, err
 	case k.live.Load() >= k.maxLive:
 		return nil, core.WithDelivery(core.Retry(fmt.Errorf("cluster: activate %s: %d activations run here, the limit of the kind: %w", o.id, k.maxLive, core.ErrOverloaded), retryLimit), core.Undelivered)
 	}
-	if ok, wait := n.rates.take(o.by, k.Name, k.rate); !ok {
+	if ok, wait := n.rates.Take(o.by, k.Name, k.rate); !ok {
 		return nil, core.WithDelivery(core.Retry(fmt.Errorf("cluster: activate %s: more than %v new activations a second for %s: %w", o.id, k.rate, o.by, core.ErrOverloaded), wait), core.Undelivered)
 	}
 	return n.spawn(s, k, o)

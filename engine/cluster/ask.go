@@ -9,6 +9,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -65,7 +66,7 @@ func (n *Node) askLocal(ctx context.Context, ref *actor.Ref, q *question) (grain
 		return grain.Reply{}, core.WithDelivery(err, delivery)
 	}
 	if p, ok := errors.AsType[*actor.PanicError](err); ok {
-		err = core.WithDelivery(methodPanic(p), core.Delivered)
+		err = core.WithDelivery(wireform.MethodPanic(p), core.Delivered)
 	}
 	return grain.Reply{}, err
 }
@@ -92,15 +93,15 @@ func (n *Node) askRemote(ctx context.Context, ref *actor.Ref, member core.Member
 		}
 		q.wired = true
 	}
-	req := &wireRequest{index: int32(q.Index), data: q.data, codec: q.codec, method: []byte(q.Method), idempotent: q.opts.Idempotent}
+	req := &wireform.Request{Index: int32(q.Index), Data: q.data, Codec: q.codec, Method: []byte(q.Method), Idempotent: q.opts.Idempotent}
 	if !q.tell {
-		req.remaining = remaining(ctx)
+		req.Remaining = remaining(ctx)
 		for _, id := range q.chain {
-			req.chain = append(req.chain, id.String())
+			req.Chain = append(req.Chain, id.String())
 		}
 	}
 	if routed {
-		req.routed, req.id, req.view = true, q.To, stampOf(n.View())
+		req.Routed, req.ID, req.View = true, q.To, wireform.StampOf(n.View())
 	}
 	e := actor.Envelope{Message: req, Header: q.opts.Headers}
 	if q.tell {
@@ -115,10 +116,10 @@ func (n *Node) askRemote(ctx context.Context, ref *actor.Ref, member core.Member
 	answer, err := ask.WaitRaw(ctx)
 	if err != nil {
 		if err == ctx.Err() { //nolint:errorlint // answers are wrapped: this is the end of the wait itself
-			_ = ref.Send(actor.Envelope{Message: &wireCancel{ask.ID()}}) // a hint
+			_ = ref.Send(actor.Envelope{Message: &wireform.Cancel{Number: ask.ID()}}) // a hint
 			return grain.Reply{}, core.WithDelivery(err, core.DeliveryUnknown)
 		}
-		if place, ok := placeOf(err); ok && routed {
+		if place, ok := wireform.PlaceOf(err); ok && routed {
 			n.learn(q.To, member, place)
 		}
 		return grain.Reply{}, err
@@ -129,15 +130,15 @@ func (n *Node) askRemote(ctx context.Context, ref *actor.Ref, member core.Member
 // answer reads the answer of another member.
 func (n *Node) answer(v any, id core.Identity, member core.MemberID) (grain.Reply, error) {
 	in, ok := v.(*remote.Inbound)
-	if !ok || in.Type != typeGrainResponse {
+	if !ok || in.Type != wireform.TypeGrainResponse {
 		return grain.Reply{}, core.WithDelivery(grain.Errorf(grain.Internal, "call of %s: the answer is no answer of a grain", id), core.Delivered)
 	}
-	var out wireResponse
-	if err := parseResponse(in.Data, &out); err != nil {
+	var out wireform.Response
+	if err := wireform.ParseResponse(in.Data, &out); err != nil {
 		return grain.Reply{}, core.WithDelivery(grain.Errorf(grain.Internal, "call of %s: %w", id, err), core.Delivered)
 	}
-	n.learn(id, member, out.place)
-	return grain.Reply{Data: out.data}, nil
+	n.learn(id, member, out.Place)
+	return grain.Reply{Data: out.Data}, nil
 }
 
 // learn remembers where a member says that it runs id. A client without a lookup takes its word for

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/internal/wireform"
 )
 
 // processBroadcast takes messages for the event stream of its member.
@@ -51,7 +52,7 @@ func (n *Node) Broadcast(ctx context.Context, m proto.Message) ([]Outcome, error
 			o.Err = n.publishMessage(message)
 		} else {
 			var p pending
-			w := &wireEnvelope{typ: typeProcess, message: message}
+			w := &wireform.Envelope{Type: wireform.TypeProcess, Message: message}
 			if p, o.Err = n.begin(ctx, to, processBroadcast, w); o.Err == nil {
 				waiting[len(out)] = p
 			}
@@ -109,7 +110,7 @@ func (n *Node) publishMessage(m core.Message) error {
 }
 
 // handleBroadcast takes the broadcast of another member.
-func (n *Node) handleBroadcast(_ context.Context, _ core.Member, _ *stamp, m core.Message) (core.Message, error) {
+func (n *Node) handleBroadcast(_ context.Context, _ core.Member, _ *wireform.Stamp, m core.Message) (core.Message, error) {
 	return core.Message{Type: messageTaken}, n.publishMessage(m)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/pidcache"
 	"github.com/granary-go/granary/engine/internal/retry"
+	"github.com/granary-go/granary/engine/internal/wireform"
 )
 
 // Call calls one method of one grain, wherever it lives, and waits for the answer. The grain is
@@ -203,8 +204,8 @@ func (n *Node) timeoutOf(q *question) time.Duration {
 // failed is an error as the caller gets it: the answer of a grain as it is, others with the call. Links
 // that have ended since this node stops are no fault of the peer's.
 func (n *Node) failed(q *question, err error) error {
-	if p, ok := err.(*placedError); ok { //nolint:errorlint // the outermost wrapper is taken off
-		err = p.error
+	if p, ok := err.(*wireform.Placed); ok { //nolint:errorlint // the outermost wrapper is taken off
+		err = p.Err
 	}
 	if isGrainError(err) {
 		return err

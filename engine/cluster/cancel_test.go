@@ -9,6 +9,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -38,7 +39,7 @@ func TestCancelBetweenTheBeginOfATurnAndItsContext(t *testing.T) {
 	a := &activation{node: n, kind: k, id: core.Identity{Kind: "K", Key: "k"}, grain: 0}
 	a.outer.a = a
 	in := &inCall{node: n, method: &limited, from: &remote.Peer{}}
-	in.req.codec, in.req.data = "json", []byte("1")
+	in.req.Codec, in.req.Data = "json", []byte("1")
 	n.clock = &meddling{first: in.cancel}
 	a.outer.begin()
 	_, err := a.runRemote(&a.outer, in)
@@ -53,11 +54,11 @@ func TestCancelsOfUnknownCallsAreNotKept(t *testing.T) {
 	n := testNode(t)
 	a := &activation{node: n}
 	for i := range uint64(5000) {
-		data, err := (&wireCancel{i + 1}).AppendWire(nil)
+		data, err := (&wireform.Cancel{Number: i + 1}).AppendWire(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if taken, err := a.gateWire(&remote.Inbound{Type: typeCancelCall, Data: data, From: &remote.Peer{}}, &actor.Envelope{}); !taken || err != nil {
+		if taken, err := a.gateWire(&remote.Inbound{Type: wireform.TypeCancelCall, Data: data, From: &remote.Peer{}}, &actor.Envelope{}); !taken || err != nil {
 			t.Fatal(taken, err)
 		}
 	}

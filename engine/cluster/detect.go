@@ -14,6 +14,7 @@ import (
 	"github.com/granary-go/granary/engine/internal/detector"
 	"github.com/granary-go/granary/engine/internal/gossip"
 	"github.com/granary-go/granary/engine/internal/membership"
+	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -216,7 +217,7 @@ func (n *Node) probe(id core.MemberID) {
 	if !ok {
 		return
 	}
-	to, probe := processProbe, any(&wireEnvelope{typ: typeProcess, message: core.Message{Type: messageProbe}})
+	to, probe := processProbe, any(&wireform.Envelope{Type: wireform.TypeProcess, Message: core.Message{Type: messageProbe}})
 	if n.cfg.Client {
 		to, probe = processGossip, gossipRequest{id, &gossip.Request{}, true}
 	}
@@ -235,7 +236,7 @@ type prober struct{}
 
 // Send answers.
 func (prober) Send(_ core.PID, e actor.Envelope) error {
-	reply(e, &wireEnvelope{typ: typeProcessAnswer, message: core.Message{Type: messageProbe}}, nil)
+	reply(e, &wireform.Envelope{Type: wireform.TypeProcessAnswer, Message: core.Message{Type: messageProbe}}, nil)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -48,10 +49,10 @@ func gate(target actor.Actor, e *actor.Envelope) (taken bool, err error) {
 
 func (a *activation) gateWire(m *remote.Inbound, e *actor.Envelope) (taken bool, err error) {
 	switch m.Type {
-	case typeGrainRequest:
+	case wireform.TypeGrainRequest:
 		return true, a.arrive(m, e)
-	case typeCancelCall:
-		if number, err := parseCancel(m.Data); err == nil { // a hint: what cannot be read is no loss
+	case wireform.TypeCancelCall:
+		if number, err := wireform.ParseCancel(m.Data); err == nil { // a hint: what cannot be read is no loss
 			a.node.routed.cancel(cancelKey{m.From, number})
 		}
 		return true, nil
@@ -82,7 +83,7 @@ func (a *activation) arrive(m *remote.Inbound, e *actor.Envelope) error {
 }
 
 func (a *activation) gateRemote(in *inCall) (taken bool, err error) {
-	if len(in.req.chain) == 0 || !slices.Contains(in.req.chain, a.id.String()) || !a.waits(in.method) {
+	if len(in.req.Chain) == 0 || !slices.Contains(in.req.Chain, a.id.String()) || !a.waits(in.method) {
 		return false, nil
 	}
 	return a.reenter(in.chain(), in.method, func(f *frame) { a.innerRemote(f, in) })

@@ -7,6 +7,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/wireform"
 )
 
 // host is the narrow view of a node that its lookup gets.
@@ -18,12 +19,12 @@ func (h host) Self() core.Member { return h.n.Self() }
 // Call carries one request to the lookup on another member, stamped with the view that the lookup has:
 // from within Reshape on that is one more than the node has installed.
 func (h host) Call(ctx context.Context, to core.Member, m core.Message) (core.Message, error) {
-	s := stampOf(h.n.views.shaped.Load())
-	return h.n.request(ctx, to, processLookup, &wireEnvelope{typ: typeLookup, view: &s, message: m})
+	s := wireform.StampOf(h.n.views.shaped.Load())
+	return h.n.request(ctx, to, processLookup, &wireform.Envelope{Type: wireform.TypeLookup, View: &s, Message: m})
 }
 
 // handleLookup answers Host.Call of another member, once this node has the view of the message.
-func (n *Node) handleLookup(ctx context.Context, from core.Member, view *stamp, m core.Message) (core.Message, error) {
+func (n *Node) handleLookup(ctx context.Context, from core.Member, view *wireform.Stamp, m core.Message) (core.Message, error) {
 	if err := n.awaitStamp(ctx, *view); err != nil {
 		return core.Message{}, err
 	}

@@ -9,13 +9,14 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 
 // inCall is a call from another member or from a client, from its arrival to its answer.
 type inCall struct {
 	node     *Node
-	req      wireRequest
+	req      wireform.Request
 	size     int
 	from     *remote.Peer
 	number   uint64 // of the request on its connection
@@ -36,10 +37,10 @@ func (in *inCall) Size() int { return in.size }
 // arrive reads what came. The error refuses it; it is not delivered.
 func (n *Node) arrive(m *remote.Inbound, e *actor.Envelope) (*inCall, error) {
 	in := &inCall{node: n, size: len(m.Data), from: m.From, number: m.RequestID, headers: e.Header, reply: e.Reply, replyID: e.ReplyID}
-	if err := parseRequest(m.Data, &in.req); err != nil {
+	if err := wireform.ParseRequest(m.Data, &in.req); err != nil {
 		return nil, refuse(grain.InvalidArgument, err)
 	}
-	if in.req.remaining > 0 {
+	if in.req.Remaining > 0 {
 		in.arrived = n.clock.Now()
 	}
 	return in, nil
@@ -47,12 +48,12 @@ func (n *Node) arrive(m *remote.Inbound, e *actor.Envelope) (*inCall, error) {
 
 // bind finds the kind's method.
 func (in *inCall) bind(k *kind, id core.Identity) error {
-	m, ok := k.Method(int(in.req.index), "")
-	if !ok || len(in.req.method) > 0 && m.Name != string(in.req.method) {
-		m, ok = k.Method(int(in.req.index), string(in.req.method))
+	m, ok := k.Method(int(in.req.Index), "")
+	if !ok || len(in.req.Method) > 0 && m.Name != string(in.req.Method) {
+		m, ok = k.Method(int(in.req.Index), string(in.req.Method))
 	}
 	if !ok {
-		return grain.UnknownMethod(id, int(in.req.index), string(in.req.method))
+		return grain.UnknownMethod(id, int(in.req.Index), string(in.req.Method))
 	}
 	in.method = m
 	return nil
@@ -115,7 +116,7 @@ func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
 	turn := f.newTurn(a.node.base, in.from.Member, in.headers, in.chain())
 	defer turn.cancel(context.Canceled)
 	if !in.arrived.IsZero() {
-		turn.deadline = in.arrived.Add(in.req.remaining)
+		turn.deadline = in.arrived.Add(in.req.Remaining)
 	}
 	if limit := in.method.Timeout; limit > 0 {
 		if at := a.node.clock.Now().Add(limit); turn.deadline.IsZero() || at.Before(turn.deadline) {
@@ -131,7 +132,7 @@ func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
 	if err := turn.Err(); err != nil {
 		return nil, in.placed(a, core.WithDelivery(err, core.Undelivered))
 	}
-	arg, err := in.method.Decode(in.req.codec, in.req.data)
+	arg, err := in.method.Decode(in.req.Codec, in.req.Data)
 	if err != nil {
 		return nil, in.placed(a, core.WithDelivery(err, core.Undelivered))
 	}
@@ -143,11 +144,11 @@ func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
 	if in.reply == nil {
 		return nil, nil
 	}
-	out := &wireResponse{}
-	if in.req.routed {
-		out.place = a.place
+	out := &wireform.Response{}
+	if in.req.Routed {
+		out.Place = a.place
 	}
-	if out.data, err = in.method.EncodeReply(v, nil); err != nil {
+	if out.Data, err = in.method.EncodeReply(v, nil); err != nil {
 		return nil, in.placed(a, core.WithDelivery(err, core.Delivered))
 	}
 	return out, nil
@@ -155,11 +156,11 @@ func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
 
 // chain is the chain of calls that came along.
 func (in *inCall) chain() []core.Identity {
-	if len(in.req.chain) == 0 {
+	if len(in.req.Chain) == 0 {
 		return nil
 	}
-	out := make([]core.Identity, 0, len(in.req.chain))
-	for _, text := range in.req.chain {
+	out := make([]core.Identity, 0, len(in.req.Chain))
+	for _, text := range in.req.Chain {
 		if id, err := core.ParseIdentity(text); err == nil { // what is no identity waits for nothing
 			out = append(out, id)
 		}
@@ -169,8 +170,8 @@ func (in *inCall) chain() []core.Identity {
 
 // placed tells the caller of a routed call where it went, along with the error.
 func (in *inCall) placed(a *activation, err error) error {
-	if !in.req.routed {
+	if !in.req.Routed {
 		return err
 	}
-	return &placedError{err, a.place}
+	return &wireform.Placed{Err: err, Place: a.place}
 }

@@ -20,6 +20,8 @@ import (
 	"github.com/granary-go/granary/engine/internal/group"
 	"github.com/granary-go/granary/engine/internal/membership"
 	"github.com/granary-go/granary/engine/internal/pidcache"
+	"github.com/granary-go/granary/engine/internal/ratelimit"
+	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -58,7 +60,7 @@ type Node struct {
 	localCalls sync.Pool // of *localCall
 	contexts   sync.Pool // of *contextBatch
 	acts       *table
-	rates      *rates
+	rates      *ratelimit.Limiter
 	routed     routedCalls
 	viewParked parking
 	resolving  atomic.Int64 // lookups for clients under way
@@ -120,7 +122,7 @@ func New(cfg Config, parts Components) (*Node, error) {
 	n.random = n.newRandom()
 	n.base, n.cancel = context.WithCancelCause(context.Background()) // the one root of this service
 	n.group, n.after = group.New(), group.New()
-	n.cache, n.acts, n.rates = pidcache.New(cfg.CacheSize), newTable(), newRates(n.clock)
+	n.cache, n.acts, n.rates = pidcache.New(cfg.CacheSize), newTable(), ratelimit.New(n.clock)
 	n.views.init()
 	n.news.machine = membership.NewEvents(n.ownID())
 	n.life.init()
@@ -143,7 +145,7 @@ func (n *Node) remoteConfig() remote.Config {
 	return remote.Config{
 		Cluster: n.cfg.Name, Member: n.id, Address: n.cfg.Address, Advertise: n.cfg.Advertise, Client: n.cfg.Client,
 		TLS: n.cfg.TLS, InsecureAllowPlaintext: n.cfg.InsecureAllowPlaintext,
-		Limits: n.cfg.Limits, Transport: n.cfg.Seams.Transport, Types: types(), Errors: errorCodec{}, Authorize: n.authorize,
+		Limits: n.cfg.Limits, Transport: n.cfg.Seams.Transport, Types: wireform.Types(), Errors: wireform.ErrorCodec{}, Authorize: n.authorize,
 		Observer: n.remoteObserver(),
 		Env:      n.env("remote"),
 	}
@@ -156,7 +158,7 @@ func (n *Node) authorize(from remote.Peer, target, typ string) error {
 		return nil
 	}
 	toGrain := target == processGrain || len(target) > len(activationPrefix) && target[:len(activationPrefix)] == activationPrefix
-	if toGrain && (typ == typeGrainRequest || typ == typeCancelCall) || target == processGossip && typ == convert.TypeStateQuery {
+	if toGrain && (typ == wireform.TypeGrainRequest || typ == wireform.TypeCancelCall) || target == processGossip && typ == convert.TypeStateQuery {
 		return nil
 	}
 	n.count("cluster.clients.refused", 1)

@@ -37,7 +37,7 @@ func TestWaitingCallsAreBoundedInNumber(t *testing.T) {
 	}{{maxParked - 2, true}, {maxParked - 1, true}, {maxParked, false}, {maxParked + 1, false}} {
 		n := &Node{clock: core.SystemClock{}, acts: newTable()}
 		in := &inCall{node: n, size: 1}
-		in.req.id = core.Identity{Kind: "K", Key: "k"}
+		in.req.ID = core.Identity{Kind: "K", Key: "k"}
 
 		views := &parking{calls: make([]parkedCall, tt.waiting), stop: func() bool { return true }}
 		fits, err := views.park(n, in)
@@ -48,7 +48,7 @@ func TestWaitingCallsAreBoundedInNumber(t *testing.T) {
 			t.Errorf("the refusal: %v (%v)", err, core.DeliveryOf(err))
 		}
 
-		a := &activation{node: n, id: in.req.id, parked: make([]*inCall, tt.waiting)}
+		a := &activation{node: n, id: in.req.ID, parked: make([]*inCall, tt.waiting)}
 		n.acts.shard(a.id).m[a.id] = a
 		if fits := n.acts.park(a, in); fits != tt.fits || len(a.parked) != tt.waiting+btoi(fits) {
 			t.Errorf("%d wait for an end: one more fits: %v, want %v", tt.waiting, fits, tt.fits)

@@ -10,6 +10,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -26,7 +27,7 @@ const maxHandling = 4096
 const maxProcessData = 512 << 10
 
 // handler answers one request.
-type handler func(ctx context.Context, from core.Member, view *stamp, m core.Message) (core.Message, error)
+type handler func(ctx context.Context, from core.Member, view *wireform.Stamp, m core.Message) (core.Message, error)
 
 // process is a raw process of the engine: it answers requests of other members on goroutines of its
 // own.
@@ -46,11 +47,11 @@ func (p *process) Send(_ core.PID, e actor.Envelope) error {
 	if !ok || in.Type != p.request || in.From == nil {
 		return refuse(grain.Unimplemented, fmt.Errorf("cluster: %s takes %s from members only: %w", p.name, p.request, core.ErrUnsupported))
 	}
-	w := &wireEnvelope{typ: p.request}
+	w := &wireform.Envelope{Type: p.request}
 	if p.viewed {
-		w.view = &stamp{}
+		w.View = &wireform.Stamp{}
 	}
-	if err := w.parse(in.Data); err != nil {
+	if err := w.Parse(in.Data); err != nil {
 		return refuse(grain.InvalidArgument, err)
 	}
 	if p.busy.Add(1) > maxHandling {
@@ -65,8 +66,8 @@ func (p *process) Send(_ core.PID, e actor.Envelope) error {
 	return nil
 }
 
-func (p *process) answer(from core.Member, w *wireEnvelope, e actor.Envelope) {
-	timeout := min(w.remaining, maxProcessTimeout)
+func (p *process) answer(from core.Member, w *wireform.Envelope, e actor.Envelope) {
+	timeout := min(w.Remaining, maxProcessTimeout)
 	if timeout <= 0 {
 		timeout = defaultProcessTimeout
 	}
@@ -80,23 +81,23 @@ func (p *process) answer(from core.Member, w *wireEnvelope, e actor.Envelope) {
 		reply(e, nil, err)
 		return
 	}
-	out := &wireEnvelope{typ: p.response, message: m}
+	out := &wireform.Envelope{Type: p.response, Message: m}
 	if p.viewed {
-		s := stampOf(p.n.View())
-		out.view = &s
+		s := wireform.StampOf(p.n.View())
+		out.View = &s
 	}
 	reply(e, out, nil)
 }
 
 // protect calls the handler; its panic is the answer.
-func (p *process) protect(ctx context.Context, from core.Member, w *wireEnvelope) (m core.Message, err error) {
+func (p *process) protect(ctx context.Context, from core.Member, w *wireform.Envelope) (m core.Message, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.n.log.Error("cluster: panic in a process", "process", p.name, "panic", v)
 			err = core.WithDelivery(grain.PanicIn("the process "+p.name, v), core.Delivered)
 		}
 	}()
-	return p.handle(ctx, from, w.view, w.message)
+	return p.handle(ctx, from, w.View, w.Message)
 }
 
 // SendSystem refuses: a process of the engine is neither watched nor stopped.
@@ -106,7 +107,7 @@ func (p *process) SendSystem(target core.PID, _ actor.SystemMessage) error {
 
 // request sends one request to a process of another member and waits for the answer. It is sent at
 // most once.
-func (n *Node) request(ctx context.Context, to core.Member, name string, w *wireEnvelope) (core.Message, error) {
+func (n *Node) request(ctx context.Context, to core.Member, name string, w *wireform.Envelope) (core.Message, error) {
 	ctx, cancel := limited(ctx)
 	defer cancel()
 	p, err := n.begin(ctx, to, name, w)
@@ -129,20 +130,20 @@ type pending struct {
 	n    *Node
 	to   core.MemberID
 	name string
-	w    *wireEnvelope
+	w    *wireform.Envelope
 	ask  actor.Ask
 }
 
 // begin sends a request; ctx has a deadline.
-func (n *Node) begin(ctx context.Context, to core.Member, name string, w *wireEnvelope) (pending, error) {
+func (n *Node) begin(ctx context.Context, to core.Member, name string, w *wireform.Envelope) (pending, error) {
 	p := pending{n: n, to: to.ID, name: name, w: w}
 	if err := ctx.Err(); err != nil {
 		return p, p.failed(err, core.Undelivered)
 	}
-	if len(w.message.Data) > maxProcessData {
-		return p, p.failed(fmt.Errorf("a message of %d bytes, the limit is %d: %w", len(w.message.Data), maxProcessData, core.ErrInvalid), core.Undelivered)
+	if len(w.Message.Data) > maxProcessData {
+		return p, p.failed(fmt.Errorf("a message of %d bytes, the limit is %d: %w", len(w.Message.Data), maxProcessData, core.ErrInvalid), core.Undelivered)
 	}
-	w.remaining = remaining(ctx)
+	w.Remaining = remaining(ctx)
 	ref := n.sys.Ref(core.PID{Address: to.Address, ID: name, Member: to.ID})
 	p.ask = n.sys.NewAsk()
 	if err := ref.Send(actor.Envelope{Message: w, Reply: n.sys, ReplyID: p.ask.ID()}); err != nil {
@@ -166,17 +167,17 @@ func (p *pending) wait(ctx context.Context) (core.Message, error) {
 	if !ok {
 		return core.Message{}, p.failed(fmt.Errorf("an answer of type %T: %w", answer, core.ErrInvalid), core.Delivered)
 	}
-	out := &wireEnvelope{typ: in.Type}
-	if p.w.view != nil {
-		out.view = &stamp{}
+	out := &wireform.Envelope{Type: in.Type}
+	if p.w.View != nil {
+		out.View = &wireform.Stamp{}
 	}
-	if err := out.parse(in.Data); err != nil {
+	if err := out.Parse(in.Data); err != nil {
 		return core.Message{}, p.failed(err, core.Delivered)
 	}
-	if out.view != nil {
-		p.n.noticeStamp(*out.view)
+	if out.View != nil {
+		p.n.noticeStamp(*out.View)
 	}
-	return out.message, nil
+	return out.Message, nil
 }
 
 // remaining is how long ctx has still to go; at least one microsecond, 0: without an end. The deadline of a
@@ -199,8 +200,8 @@ func (n *Node) runtime(name string) grain.Runtime {
 
 // handleService registers a raw process of a service.
 func (n *Node) handleService(name string, h grain.Handler) {
-	p := &process{n: n, name: name, request: typeProcess, response: typeProcessAnswer,
-		handle: func(ctx context.Context, from core.Member, _ *stamp, m core.Message) (core.Message, error) {
+	p := &process{n: n, name: name, request: wireform.TypeProcess, response: wireform.TypeProcessAnswer,
+		handle: func(ctx context.Context, from core.Member, _ *wireform.Stamp, m core.Message) (core.Message, error) {
 			return h(ctx, from, m)
 		}}
 	if _, err := n.sys.Register(name, p); err != nil {
@@ -208,13 +209,13 @@ func (n *Node) handleService(name string, h grain.Handler) {
 		return
 	}
 	n.handlers.Store(name, p)
-	n.remote.AllowRaw(name, typeProcess)
+	n.remote.AllowRaw(name, wireform.TypeProcess)
 }
 
 // sendService reaches a raw process of a service, on this member too.
 func (n *Node) sendService(ctx context.Context, to core.Member, name string, m core.Message) (core.Message, error) {
 	if p, ok := n.handlers.Load(name); ok && to.ID == n.id {
-		return p.(*process).protect(ctx, to, &wireEnvelope{message: m})
+		return p.(*process).protect(ctx, to, &wireform.Envelope{Message: m})
 	}
-	return n.request(ctx, to, name, &wireEnvelope{typ: typeProcess, message: m})
+	return n.request(ctx, to, name, &wireform.Envelope{Type: wireform.TypeProcess, Message: m})
 }

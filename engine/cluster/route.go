@@ -10,6 +10,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -39,14 +40,14 @@ func (r router) Send(_ core.PID, e actor.Envelope) error {
 		return refuse(grain.InvalidArgument, errors.New("cluster: $grain takes messages of peers only"))
 	}
 	switch m.Type {
-	case typeGrainRequest:
+	case wireform.TypeGrainRequest:
 		return r.n.arriveRouted(m, &e)
-	case typeCancelCall:
-		if number, err := parseCancel(m.Data); err == nil { // a hint: what cannot be read is no loss
+	case wireform.TypeCancelCall:
+		if number, err := wireform.ParseCancel(m.Data); err == nil { // a hint: what cannot be read is no loss
 			r.n.routed.cancel(cancelKey{m.From, number})
 		}
 		return nil
-	case typeTerminated:
+	case wireform.TypeTerminated:
 		return r.n.dropEnded(m)
 	}
 	return refuse(grain.Unimplemented, fmt.Errorf("cluster: $grain takes no message of type %.80q: %w", m.Type, core.ErrUnsupported))
@@ -62,15 +63,15 @@ func (n *Node) arriveRouted(m *remote.Inbound, e *actor.Envelope) error {
 	if err != nil {
 		return err
 	}
-	in.req.routed = true
-	if err := in.req.id.Check(); err != nil {
+	in.req.Routed = true
+	if err := in.req.ID.Check(); err != nil {
 		return refuse(grain.InvalidArgument, err)
 	}
-	k := n.kinds[in.req.id.Kind]
+	k := n.kinds[in.req.ID.Kind]
 	if k == nil {
-		return noKind(in.req.id)
+		return noKind(in.req.ID)
 	}
-	if err := in.bind(k, in.req.id); err != nil {
+	if err := in.bind(k, in.req.ID); err != nil {
 		return err
 	}
 	n.routed.add(in)
@@ -94,7 +95,7 @@ func (n *Node) room(in *inCall) bool {
 func (n *Node) reroute(in *inCall) {
 	n.parkedBytes.Add(-int64(in.size))
 	if in.state.Load() == callGivenUp {
-		in.Reply(0, nil, errGivenUp(in.req.id))
+		in.Reply(0, nil, errGivenUp(in.req.ID))
 		return
 	}
 	if err := n.route(in); err != nil {
@@ -105,7 +106,7 @@ func (n *Node) reroute(in *inCall) {
 // route hands a call to the activation of its identity, which is made if this member owns it. It
 // does not block: what has to wait is parked. The error refuses the call.
 func (n *Node) route(in *inCall) error {
-	id := in.req.id
+	id := in.req.ID
 	for range 3 { // an activation may end between two steps, not for ever
 		a, stopping := n.acts.get(id)
 		if a == nil {
@@ -138,22 +139,22 @@ func (n *Node) ownsFor(in *inCall) (parked bool, err error) {
 		if in.from.Client {
 			return n.resolveFor(in)
 		}
-		return false, notOwner(in.req.id, n.View())
+		return false, notOwner(in.req.ID, n.View())
 	}
 	at := n.views.current.Load()
 	v := at.view
-	if v == nil || newer(in.req.view, v) {
+	if v == nil || newer(in.req.View, v) {
 		n.refresh()
 		return n.viewParked.park(n, in)
 	}
-	owner, ok := n.router.Owner(in.req.id)
+	owner, ok := n.router.Owner(in.req.ID)
 	if ok && owner.ID == n.id {
 		return false, nil
 	}
-	if s := in.req.view; s.lineage == "" && s.hash != v.Hash() && !slices.Contains(at.past, s.hash) {
+	if s := in.req.View; s.Lineage == "" && s.Hash != v.Hash() && !slices.Contains(at.past, s.Hash) {
 		return n.viewParked.park(n, in) // as far as one can tell, the caller is ahead
 	}
-	return false, notOwner(in.req.id, v)
+	return false, notOwner(in.req.ID, v)
 }
 
 // resolveFor asks the lookup for a client, which may not ask it itself. The client is told where the
@@ -161,29 +162,29 @@ func (n *Node) ownsFor(in *inCall) (parked bool, err error) {
 func (n *Node) resolveFor(in *inCall) (parked bool, err error) {
 	if n.resolving.Add(1) > maxHandling {
 		n.resolving.Add(-1)
-		return false, core.WithDelivery(core.Retry(fmt.Errorf("cluster: call of %s: %d clients are being looked up for already: %w", in.req.id, maxHandling, core.ErrOverloaded), retryLimit), core.Undelivered)
+		return false, core.WithDelivery(core.Retry(fmt.Errorf("cluster: call of %s: %d clients are being looked up for already: %w", in.req.ID, maxHandling, core.ErrOverloaded), retryLimit), core.Undelivered)
 	}
 	n.group.Go("resolve for a client", func() {
 		defer n.resolving.Add(-1)
-		wait := in.req.remaining
+		wait := in.req.Remaining
 		if wait <= 0 || wait > n.cfg.CallTimeout {
 			wait = n.cfg.CallTimeout
 		}
 		ctx, cancel := n.withTimeout(n.base, wait)
 		defer cancel()
-		place, err := n.place(paidBy(ctx, payer(in.from)), in.req.id)
+		place, err := n.place(paidBy(ctx, payer(in.from)), in.req.ID)
 		if err != nil {
 			in.Reply(0, nil, core.WithDelivery(err, core.Undelivered))
 			return
 		}
-		in.Reply(0, nil, &placedError{notOwner(in.req.id, n.View()), place})
+		in.Reply(0, nil, &wireform.Placed{Err: notOwner(in.req.ID, n.View()), Place: place})
 	})
 	return true, nil
 }
 
 // newer reports whether s names a view that v has still to become.
-func newer(s stamp, v *core.View) bool {
-	return s.lineage != "" && s.lineage == v.Lineage() && s.epoch > v.Epoch()
+func newer(s wireform.Stamp, v *core.View) bool {
+	return s.Lineage != "" && s.Lineage == v.Lineage() && s.Epoch > v.Epoch()
 }
 
 func errGivenUp(id core.Identity) error {
@@ -211,7 +212,7 @@ func (p *parking) park(n *Node, in *inCall) (parked bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !now.Before(in.patience) || len(p.calls) >= maxParked || n.halted.Load() || !n.room(in) {
-		return false, core.WithDelivery(core.Retry(fmt.Errorf("cluster: call of %s: this member has another view than the caller: %w", in.req.id, core.ErrBusy), retryDraining), core.Undelivered)
+		return false, core.WithDelivery(core.Retry(fmt.Errorf("cluster: call of %s: this member has another view than the caller: %w", in.req.ID, core.ErrBusy), retryDraining), core.Undelivered)
 	}
 	p.calls = append(p.calls, parkedCall{in, in.patience})
 	if p.stop == nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/engine/internal/gossip"
+	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -190,9 +191,9 @@ func (n *Node) startSystem(context.Context) error {
 	n.onStop(stopActors, "actors", 10, n.endActors)
 	processes := map[string]actor.Process{
 		processGrain:     router{n},
-		processLookup:    &process{n: n, name: processLookup, request: typeLookup, response: typeLookupAnswer, viewed: true, handle: n.handleLookup},
+		processLookup:    &process{n: n, name: processLookup, request: wireform.TypeLookup, response: wireform.TypeLookupAnswer, viewed: true, handle: n.handleLookup},
 		processProbe:     prober{},
-		processBroadcast: &process{n: n, name: processBroadcast, request: typeProcess, response: typeProcessAnswer, handle: n.handleBroadcast},
+		processBroadcast: &process{n: n, name: processBroadcast, request: wireform.TypeProcess, response: wireform.TypeProcessAnswer, handle: n.handleBroadcast},
 		processGossip:    &gossipProcess{g: n.gossip},
 	}
 	for _, name := range slices.Sorted(maps.Keys(processes)) {
@@ -200,12 +201,12 @@ func (n *Node) startSystem(context.Context) error {
 			return err
 		}
 	}
-	n.remote.AllowRaw(processGrain, typeGrainRequest, typeCancelCall, typeTerminated)
-	n.remote.AllowRaw(activationPrefix, typeGrainRequest, typeCancelCall)
-	n.remote.AllowRaw(processLookup, typeLookup)
+	n.remote.AllowRaw(processGrain, wireform.TypeGrainRequest, wireform.TypeCancelCall, wireform.TypeTerminated)
+	n.remote.AllowRaw(activationPrefix, wireform.TypeGrainRequest, wireform.TypeCancelCall)
+	n.remote.AllowRaw(processLookup, wireform.TypeLookup)
 	n.remote.AllowRaw(processGossip, convert.TypeGossipRequest, convert.TypeStateQuery)
-	n.remote.AllowRaw(processProbe, typeProcess)
-	n.remote.AllowRaw(processBroadcast, typeProcess)
+	n.remote.AllowRaw(processProbe, wireform.TypeProcess)
+	n.remote.AllowRaw(processBroadcast, wireform.TypeProcess)
 	return n.remote.Start(sys)
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -75,13 +76,13 @@ func (n *Node) tellEnds(ends []core.Activation) {
 		return
 	}
 	for _, ref := range n.views.current.Load().refs {
-		_ = ref.Send(actor.Envelope{Message: &wireEnds{ends}}) // a member that cannot be reached has nothing to drop that it would not find out
+		_ = ref.Send(actor.Envelope{Message: &wireform.Ends{Ends: ends}}) // a member that cannot be reached has nothing to drop that it would not find out
 	}
 }
 
 // dropEnded takes the notices of a member about activations of its own.
 func (n *Node) dropEnded(m *remote.Inbound) error {
-	err := eachEnd(m.Data, func(a core.Activation) {
+	err := wireform.EachEnd(m.Data, func(a core.Activation) {
 		if a.PID.Member == m.From.Member.ID && !simbug.On("cache-keeps-stopped") { // a member speaks for itself only
 			n.cache.Drop(a.Identity, a.PID)
 		}

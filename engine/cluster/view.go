@@ -15,6 +15,7 @@ import (
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/membership"
+	"github.com/granary-go/granary/engine/internal/wireform"
 )
 
 // installed is a view with what the node derives from it. It is replaced as a whole.
@@ -81,7 +82,7 @@ func (n *Node) install(e membership.Effect) {
 	}
 	for _, m := range t.Left {
 		n.cache.DropMember(m.ID)
-		n.rates.forget(m.ID)
+		n.rates.Forget(m.ID)
 	}
 	if n.router != nil { // what runs on a leaver belongs to others by this view, and is ended there
 		for _, m := range slices.Concat(t.Joined, t.Changed) {
@@ -191,28 +192,28 @@ func (n *Node) await(ctx context.Context, want func(*core.View) bool) error {
 }
 
 // awaitStamp lets a message of a lookup through once this node has the view under which it was sent.
-func (n *Node) awaitStamp(ctx context.Context, s stamp) error {
+func (n *Node) awaitStamp(ctx context.Context, s wireform.Stamp) error {
 	v := n.View()
 	switch {
-	case v != nil && s == stampOf(v):
+	case v != nil && s == wireform.StampOf(v):
 		return nil
-	case v != nil && s.lineage != "" && s.lineage == v.Lineage() && s.epoch < v.Epoch():
-		return core.WithDelivery(fmt.Errorf("cluster: a message of epoch %d, this member is at epoch %d: %w", s.epoch, v.Epoch(), core.ErrNotOwner), core.Undelivered)
+	case v != nil && s.Lineage != "" && s.Lineage == v.Lineage() && s.Epoch < v.Epoch():
+		return core.WithDelivery(fmt.Errorf("cluster: a message of epoch %d, this member is at epoch %d: %w", s.Epoch, v.Epoch(), core.ErrNotOwner), core.Undelivered)
 	}
 	n.refresh()
 	ctx, cancel := n.withTimeout(ctx, viewWait)
 	defer cancel()
 	err := n.await(ctx, func(v *core.View) bool {
-		return s == stampOf(v) || s.lineage == "" && v.Hash() == s.hash || s.lineage == v.Lineage() && s.lineage != "" && v.Epoch() >= s.epoch
+		return s == wireform.StampOf(v) || s.Lineage == "" && v.Hash() == s.Hash || s.Lineage == v.Lineage() && s.Lineage != "" && v.Epoch() >= s.Epoch
 	})
-	if v = n.View(); err == nil && (s == stampOf(v) || s.lineage == "" && v.Hash() == s.hash) {
+	if v = n.View(); err == nil && (s == wireform.StampOf(v) || s.Lineage == "" && v.Hash() == s.Hash) {
 		return nil
 	}
-	return core.WithDelivery(core.Retry(fmt.Errorf("cluster: a message of the view of epoch %d, this member is at epoch %d: %w", s.epoch, epochOf(v), core.ErrBusy), retryDraining), core.Undelivered)
+	return core.WithDelivery(core.Retry(fmt.Errorf("cluster: a message of the view of epoch %d, this member is at epoch %d: %w", s.Epoch, epochOf(v), core.ErrBusy), retryDraining), core.Undelivered)
 }
 
 // noticeStamp asks the provider if a peer has shown a later view.
-func (n *Node) noticeStamp(s stamp) {
+func (n *Node) noticeStamp(s wireform.Stamp) {
 	if v := n.View(); v != nil && newer(s, v) {
 		n.refresh()
 	}

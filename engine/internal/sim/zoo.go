@@ -41,7 +41,7 @@ var mutants = []mutant{
 	{"suspicion-removes", "engine/internal/detector/votes.go", "heap"},
 	{"loser-not-stopped", "lookups/disthash/handover.go", "nodes"},
 	{"cache-keeps-stopped", "engine/cluster/terminated.go", "nodes"},
-	{"wall-clock-in-expiry", "engine/cluster/limits.go", "nodes"},
+	{"wall-clock-in-expiry", "engine/internal/ratelimit/ratelimit.go", "nodes"},
 	{"epochs-by-address", "engine/remote/server.go", "nodes"},
 	{"leaver-blocked-for-good", "engine/cluster/view.go", "nodes"},
 	{"failed-step-of-leave-aborts", "engine/cluster/stop.go", "nodes"},

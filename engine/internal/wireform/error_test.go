@@ -1,4 +1,4 @@
-package cluster
+package wireform
 
 import (
 	"context"
@@ -27,12 +27,12 @@ var sentinels = []error{
 // cross carries err over the wire.
 func cross(t *testing.T, err error) error {
 	t.Helper()
-	p := errorCodec{}.EncodeError(err)
+	p := ErrorCodec{}.EncodeError(err)
 	data, bad := proto.Marshal(p)
 	if bad != nil {
 		t.Fatalf("%v: %v", err, bad)
 	}
-	got, ok := errorCodec{}.DecodeError(string(p.ProtoReflect().Descriptor().FullName()), data)
+	got, ok := ErrorCodec{}.DecodeError(string(p.ProtoReflect().Descriptor().FullName()), data)
 	if !ok || got == nil {
 		t.Fatalf("%v came back as %v, %v", err, got, ok)
 	}
@@ -120,8 +120,8 @@ func TestPanicCrossesWithoutItsStack(t *testing.T) {
 func TestErrorsBringThePlacement(t *testing.T) {
 	place := core.Placement{PID: core.PID{Address: "h:1", ID: "g/1", Member: "m"}, Token: core.Token{Seq: 4}}
 	sent := core.WithDelivery(grain.Errorf(grain.NotFound, "x"), core.Delivered)
-	got := cross(t, &placedError{sent, place})
-	if there, ok := placeOf(got); !ok || there != place {
+	got := cross(t, &Placed{Err: sent, Place: place})
+	if there, ok := PlaceOf(got); !ok || there != place {
 		t.Errorf("place %v, %v", there, ok)
 	}
 	same(t, sent, got)
@@ -129,16 +129,16 @@ func TestErrorsBringThePlacement(t *testing.T) {
 
 func TestDetailsAreBounded(t *testing.T) {
 	e := &grain.Error{Code: grain.NotFound, Details: map[string]string{"a": strings.Repeat("x", maxDetails+1)}}
-	if size := proto.Size(errorCodec{}.EncodeError(e)); size > 1000 {
+	if size := proto.Size(ErrorCodec{}.EncodeError(e)); size > 1000 {
 		t.Errorf("%d bytes", size)
 	}
 }
 
 func TestUnreadableErrors(t *testing.T) {
-	if err, ok := (errorCodec{}).DecodeError("cluster.GrainErrorResponse", []byte{0xff}); !ok || grain.CodeOf(err) != grain.Internal {
+	if err, ok := (ErrorCodec{}).DecodeError("cluster.GrainErrorResponse", []byte{0xff}); !ok || grain.CodeOf(err) != grain.Internal {
 		t.Errorf("%v, %v", err, ok)
 	}
-	if err, ok := (errorCodec{}).DecodeError("cluster.GrainResponse", nil); ok || err != nil {
+	if err, ok := (ErrorCodec{}).DecodeError("cluster.GrainResponse", nil); ok || err != nil {
 		t.Errorf("%v, %v", err, ok)
 	}
 }
@@ -148,11 +148,11 @@ func TestUnreadableErrors(t *testing.T) {
 func TestDeadLetterPassedOnAsAnAnswerIsDelivered(t *testing.T) {
 	letter := &actor.DeadLetterError{Target: core.PID{Member: "m", Address: "a:1", ID: "p"}}
 	for _, delivery := range []core.Delivery{core.Undelivered, core.Delivered, core.DeliveryUnknown} {
-		data, err := proto.Marshal(errorCodec{}.EncodeError(core.WithDelivery(letter, delivery)))
+		data, err := proto.Marshal(ErrorCodec{}.EncodeError(core.WithDelivery(letter, delivery)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, ok := errorCodec{}.DecodeError("cluster.GrainErrorResponse", data)
+		back, ok := ErrorCodec{}.DecodeError("cluster.GrainErrorResponse", data)
 		if !ok || core.DeliveryOf(back) != delivery {
 			t.Errorf("%v came back as %v (%v)", delivery, core.DeliveryOf(back), back)
 		}

@@ -1,4 +1,4 @@
-package cluster
+package wireform
 
 import (
 	"errors"
@@ -38,7 +38,7 @@ func TestEndsCostNoMemory(t *testing.T) {
 		}
 		n := 0
 		used := allocated(func() {
-			if err := eachEnd(data, func(core.Activation) { n++ }); (err != nil) != (name != "empty") || err != nil && !errors.Is(err, core.ErrInvalid) {
+			if err := EachEnd(data, func(core.Activation) { n++ }); (err != nil) != (name != "empty") || err != nil && !errors.Is(err, core.ErrInvalid) {
 				t.Errorf("%s: %v", name, err)
 			}
 		})
@@ -53,11 +53,11 @@ func TestEndsCostNoMemory(t *testing.T) {
 
 func FuzzEachEnd(f *testing.F) {
 	a := core.Activation{Identity: core.Identity{Kind: "K", Key: "k"}, Placement: somewhere}
-	whole, _ := (&wireEnds{[]core.Activation{a, a}}).AppendWire(nil)
+	whole, _ := (&Ends{[]core.Activation{a, a}}).AppendWire(nil)
 	f.Add(whole)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var ends []core.Activation
-		err := eachEnd(data, func(a core.Activation) {
+		err := EachEnd(data, func(a core.Activation) {
 			if a != (core.Activation{}) { // nothing is written for an empty one
 				ends = append(ends, a)
 			}
@@ -68,12 +68,12 @@ func FuzzEachEnd(f *testing.F) {
 			}
 			return
 		}
-		again, err := (&wireEnds{ends}).AppendWire(nil)
+		again, err := (&Ends{ends}).AppendWire(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		i := 0
-		err = eachEnd(again, func(a core.Activation) {
+		err = EachEnd(again, func(a core.Activation) {
 			if i >= len(ends) || a != ends[i] {
 				t.Fatalf("end %d came back as %v", i, a)
 			}
@@ -86,11 +86,11 @@ func FuzzEachEnd(f *testing.F) {
 }
 
 func FuzzParseResponse(f *testing.F) {
-	whole, _ := (&wireResponse{data: []byte("data"), place: somewhere}).AppendWire(nil)
+	whole, _ := (&Response{Data: []byte("data"), Place: somewhere}).AppendWire(nil)
 	f.Add(whole)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var own wireResponse
-		if err := parseResponse(data, &own); err != nil {
+		var own Response
+		if err := ParseResponse(data, &own); err != nil {
 			if !errors.Is(err, core.ErrInvalid) {
 				t.Fatalf("untyped error: %v", err)
 			}
@@ -100,25 +100,25 @@ func FuzzParseResponse(f *testing.F) {
 		if err := proto.Unmarshal(data, p); err != nil {
 			return // UTF-8 is judged by whoever uses the field
 		}
-		if pid := p.GetPlacement().GetPid(); string(own.data) != string(p.GetMessageData()) || own.place.PID.ID != pid.GetId() || string(own.place.PID.Member) != pid.GetMember() {
+		if pid := p.GetPlacement().GetPid(); string(own.Data) != string(p.GetMessageData()) || own.Place.PID.ID != pid.GetId() || string(own.Place.PID.Member) != pid.GetMember() {
 			t.Fatalf("%x: %+v, the generated code reads %v", data, own, p)
 		}
 	})
 }
 
 func FuzzParseCancel(f *testing.F) {
-	whole, _ := (&wireCancel{7}).AppendWire(nil)
+	whole, _ := (&Cancel{7}).AppendWire(nil)
 	f.Add(whole)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		number, err := parseCancel(data)
+		number, err := ParseCancel(data)
 		if err != nil {
 			if !errors.Is(err, core.ErrInvalid) {
 				t.Fatalf("untyped error: %v", err)
 			}
 			return
 		}
-		again, _ := (&wireCancel{number}).AppendWire(nil)
-		if back, err := parseCancel(again); err != nil || back != number {
+		again, _ := (&Cancel{number}).AppendWire(nil)
+		if back, err := ParseCancel(again); err != nil || back != number {
 			t.Fatalf("%d came back as %d, %v", number, back, err)
 		}
 	})
@@ -129,7 +129,7 @@ func FuzzDecodeError(f *testing.F) {
 	for _, err := range []error{
 		grain.NewReason("CART_FULL", "no room"), core.ErrBusy, core.WithDelivery(core.ErrUnreachable, core.Undelivered),
 	} {
-		data, e := proto.Marshal(errorCodec{}.EncodeError(err))
+		data, e := proto.Marshal(ErrorCodec{}.EncodeError(err))
 		if e != nil {
 			f.Fatal(e)
 		}
@@ -141,14 +141,14 @@ func FuzzDecodeError(f *testing.F) {
 	}
 	f.Add(place)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		err, ok := errorCodec{}.DecodeError("cluster.GrainErrorResponse", data)
+		err, ok := ErrorCodec{}.DecodeError("cluster.GrainErrorResponse", data)
 		if !ok || err == nil || grain.CodeOf(err) == grain.OK {
 			t.Fatalf("%x became %v, %v", data, err, ok)
 		}
-		if _, e := proto.Marshal(errorCodec{}.EncodeError(err)); e != nil {
+		if _, e := proto.Marshal(ErrorCodec{}.EncodeError(err)); e != nil {
 			t.Fatalf("%v cannot be told on: %v", err, e)
 		}
-		if e := (errorCodec{}).EncodeError(err).(*clusterpb.GrainErrorResponse); e.GetDelivery() != granarypb.Delivery(core.DeliveryOf(err)) {
+		if e := (ErrorCodec{}).EncodeError(err).(*clusterpb.GrainErrorResponse); e.GetDelivery() != granarypb.Delivery(core.DeliveryOf(err)) {
 			t.Fatalf("the delivery of %v became %v", err, e.GetDelivery())
 		}
 	})

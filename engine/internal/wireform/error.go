@@ -1,4 +1,4 @@
-package cluster
+package wireform
 
 import (
 	"errors"
@@ -30,12 +30,12 @@ const (
 // maxDetails bounds the details of an error, in bytes; with more of them they are left out.
 const maxDetails = 64 << 10
 
-// errorCodec carries errors over the wire as cluster.GrainErrorResponse, so that errors.Is, As,
+// ErrorCodec carries errors over the wire as cluster.GrainErrorResponse, so that errors.Is, As,
 // core.DeliveryOf and core.RetryAfter answer the same on both sides.
-type errorCodec struct{}
+type ErrorCodec struct{}
 
-// types are the messages that the engine's processes and grains take and give.
-func types() *remote.Types {
+// Types are the messages that the engine's processes and grains take and give.
+func Types() *remote.Types {
 	return remote.NewTypes(
 		&clusterpb.GrainRequest{}, &clusterpb.GrainResponse{}, &clusterpb.GrainErrorResponse{},
 		&actorpb.DeadLetterResponse{}, &granarypb.CancelCall{}, &granarypb.ActivationsTerminated{},
@@ -45,16 +45,16 @@ func types() *remote.Types {
 }
 
 // EncodeError is the wire form of any error.
-func (errorCodec) EncodeError(err error) proto.Message {
+func (ErrorCodec) EncodeError(err error) proto.Message {
 	p := &clusterpb.GrainErrorResponse{Delivery: convert.DeliveryToProto(core.DeliveryOf(err))}
-	if place, ok := placeOf(err); ok {
+	if place, ok := PlaceOf(err); ok {
 		p.Placement = convert.PlacementToProto(place)
 	}
 	if after, ok := core.RetryAfter(err); ok {
 		p.RetryAfterMicros = max(after, time.Microsecond).Microseconds()
 	}
 	if panicked, ok := errors.AsType[*actor.PanicError](err); ok {
-		err = methodPanic(panicked)
+		err = MethodPanic(panicked)
 	}
 	if e, ok := errors.AsType[*grain.Error](err); ok {
 		w := e.Wire()
@@ -75,7 +75,7 @@ func (errorCodec) EncodeError(err error) proto.Message {
 }
 
 // DecodeError reads the wire form. False: the message is no error.
-func (errorCodec) DecodeError(typ string, data []byte) (error, bool) {
+func (ErrorCodec) DecodeError(typ string, data []byte) (error, bool) {
 	if typ != "cluster.GrainErrorResponse" {
 		return nil, false
 	}
@@ -85,7 +85,7 @@ func (errorCodec) DecodeError(typ string, data []byte) (error, bool) {
 	}
 	err := decodeError(p)
 	if place, bad := convert.PlacementFromProto(p.GetPlacement()); bad == nil {
-		err = &placedError{err, place}
+		err = &Placed{Err: err, Place: place}
 	}
 	return err, true
 }
@@ -151,28 +151,32 @@ func plainDetails(m map[string]string) map[string]string {
 	return out
 }
 
-// placedError is an error that reached its activation by a routed call.
-type placedError struct {
-	error
-	place core.Placement
+// Placed is an error that reached its activation by a routed call.
+type Placed struct {
+	Err   error
+	Place core.Placement
 }
 
-func (e *placedError) Unwrap() error { return e.error }
+// Error is the text of the error.
+func (e *Placed) Error() string { return e.Err.Error() }
 
-// placeOf is the placement that an answer brought along.
-func placeOf(err error) (core.Placement, bool) {
-	if p, ok := errors.AsType[*placedError](err); ok {
-		return p.place, true
+// Unwrap is the error itself.
+func (e *Placed) Unwrap() error { return e.Err }
+
+// PlaceOf is the placement that an answer brought along.
+func PlaceOf(err error) (core.Placement, bool) {
+	if p, ok := errors.AsType[*Placed](err); ok {
+		return p.Place, true
 	}
 	return core.Placement{}, false
 }
 
-// methodPanic is what the caller sees of a method that did not return.
-func methodPanic(p *actor.PanicError) *grain.Error {
+// MethodPanic is what the caller sees of a method that did not return.
+func MethodPanic(p *actor.PanicError) *grain.Error {
 	if p.Value == actor.Goexit {
 		return grain.PanicIn("the method", nil)
 	}
 	return grain.PanicError(p.Value)
 }
 
-var _ remote.ErrorCodec = errorCodec{}
+var _ remote.ErrorCodec = ErrorCodec{}
