@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/grain"
 )
 
@@ -155,3 +157,161 @@ func (a *activation) stopTimers() {
 }
 
 var _ grain.Backend = (*activation)(nil)
+
+// reenter has a call that came back to its own chain run in a turn beside the mailbox, if the method
+// allows it; otherwise it could never be answered, and is refused.
+func (a *activation) reenter(chain []core.Identity, m *grain.MethodSpec, run func(*frame)) (taken bool, err error) {
+	if err := grain.CheckChain(chain, a.id, m.Reentrant); err != nil {
+		return true, err
+	}
+	f := &frame{a: a}
+	if !a.enter(f) {
+		return true, &actor.DeadLetterError{Target: a.place.PID}
+	}
+	a.node.group.Go("reentrant turn", func() {
+		f.begin()
+		defer func() {
+			f.end()
+			a.exit(f)
+			// A drain or a passivation that found this turn looks again.
+			_ = a.node.sys.Nudge(a.ref, idleCheck{}) // the activation may have ended
+		}()
+		run(f)
+	})
+	return true, nil
+}
+
+// enter counts a reentrant turn. False: the last turn has begun, and nothing may run after it.
+func (a *activation) enter(f *frame) bool {
+	x := a.more()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if a.sealed.Load() {
+		return false
+	}
+	if x.inner == nil {
+		x.inner = map[*frame]*turnContext{}
+	}
+	x.inner[f] = nil
+	return true
+}
+
+// runs tells the context of a turn, which ends with the activation if the turn is a reentrant one.
+func (f *frame) runs(turn *turnContext) {
+	if f == &f.a.outer {
+		return
+	}
+	x := f.a.more()
+	x.mu.Lock()
+	x.inner[f] = turn
+	x.mu.Unlock()
+	if f.a.sealed.Load() {
+		turn.cancel(context.Canceled)
+	}
+}
+
+func (a *activation) exit(f *frame) {
+	x := a.more()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.inner, f)
+	if len(x.inner) == 0 && x.idle != nil {
+		close(x.idle)
+		x.idle = nil
+	}
+}
+
+// seal lets no reentrant turn begin any more, and ends the contexts of those that run. The channel is
+// closed when the last of them is over; nil: there is none.
+func (a *activation) seal() <-chan struct{} {
+	a.sealed.Store(true) // before the look at extras: enter looks in the reverse order
+	x := a.extra.Load()
+	if x == nil {
+		return nil
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, turn := range x.inner {
+		if turn != nil {
+			turn.cancel(context.Canceled)
+		}
+	}
+	if len(x.inner) == 0 {
+		return nil
+	}
+	x.idle = make(chan struct{})
+	return x.idle
+}
+
+// endInner waits until no reentrant turn is left, for as long as a stop may take; once the node ends
+// its activations the hard way, for a small part of that. False: one goes on although its context has
+// ended.
+func (a *activation) endInner() bool {
+	idle := a.seal()
+	if idle == nil {
+		return true
+	}
+	n := a.node
+	late := make(chan struct{}, 2)
+	soft := n.clock.AfterFunc(n.cfg.StopTimeout, func() { late <- struct{}{} })
+	defer soft()
+	select {
+	case <-idle:
+		return true
+	case <-late:
+		return false
+	case <-n.base.Done():
+	}
+	hard := n.clock.AfterFunc(n.cfg.StopTimeout/20, func() { late <- struct{}{} })
+	defer hard()
+	select {
+	case <-idle:
+		return true
+	case <-late:
+		return false
+	}
+}
+
+func (a *activation) innerLocal(f *frame, call *localCall, e actor.Envelope) {
+	if !call.begin() {
+		call.release()
+		return
+	}
+	a.guard(func() (any, error) { return a.runLocal(f, call) }, func(v any, err error) {
+		reply(e, v, err)
+		call.release()
+	})
+}
+
+func (a *activation) innerRemote(f *frame, in *inCall) {
+	a.guard(func() (any, error) { return a.runRemote(f, in) }, func(v any, err error) { in.Reply(0, v, err) })
+}
+
+// guard runs a reentrant turn and answers its caller, however it ends: a panic or the end of its goroutine
+// is the caller's answer and the end of the activation, as in any turn. After the last turn nothing runs.
+func (a *activation) guard(run func() (any, error), answer func(v any, err error)) {
+	if a.sealed.Load() {
+		answer(nil, &actor.DeadLetterError{Target: a.place.PID})
+		return
+	}
+	ended := false
+	defer func() {
+		if ended {
+			return
+		}
+		p := recover()
+		a.logCrash("a reentrant method", p)
+		a.broken.Store(true)                                // before the answer, so that no later call finds this grain
+		_ = a.node.sys.Nudge(a.ref, drain{core.StopFailed}) // it may be ending already
+		answer(nil, core.WithDelivery(grain.PanicIn("the method", p), core.Delivered))
+	}()
+	v, err := run()
+	ended = true
+	answer(v, err)
+}
+
+// logCrash tells of code of the grain that panicked or ended its goroutine.
+func (a *activation) logCrash(what string, p any) {
+	a.node.log.LogAttrs(a.node.base, slog.LevelError, "cluster: panic in a grain", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.String("in", what),
+		slog.String("error", grain.PanicIn(what, p).Message), slog.String("stack", string(debug.Stack())))
+}

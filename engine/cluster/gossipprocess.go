@@ -3,6 +3,8 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -178,4 +180,85 @@ func (gossipResponse) WireType() string { return convert.TypeGossipResponse }
 // AppendWire appends the message.
 func (m gossipResponse) AppendWire(b []byte) ([]byte, error) {
 	return convert.AppendGossipResponse(b, m.r), nil
+}
+
+// Clients that ask for state are remembered, so that each is told only what is new to it.
+const (
+	maxGossipClients = 4_096            // of one member; more are refused as overloaded
+	clientForgotten  = 30 * time.Second // without a question
+)
+
+// readers is who has asked of late; it belongs to the owner of gossip.
+type readers struct {
+	asked map[core.MemberID]time.Time
+}
+
+// admit lets a client's question through, which brings nothing: StateQueryFromWire has seen to that.
+func (c *readers) admit(g *gossiper, id core.MemberID) error {
+	if _, member := g.members[id]; member || id == g.n.id {
+		return fmt.Errorf("client %q has the ID of a member: %w", id, gossip.ErrForeign)
+	}
+	_, known := c.asked[id]
+	if !known && len(c.asked) >= maxGossipClients {
+		return core.Retry(fmt.Errorf("%d clients ask already: %w", maxGossipClients, core.ErrOverloaded), retryLimit)
+	}
+	if c.asked == nil {
+		c.asked = map[core.MemberID]time.Time{}
+	}
+	c.asked[id] = g.clock.Now()
+	if !known {
+		c.tell(g)
+	}
+	return nil
+}
+
+// prune forgets those that ask no more.
+func (c *readers) prune(g *gossiper) {
+	before, now := len(c.asked), g.clock.Now()
+	maps.DeleteFunc(c.asked, func(_ core.MemberID, at time.Time) bool { return now.Sub(at) > clientForgotten })
+	if len(c.asked) != before {
+		c.tell(g)
+	}
+}
+
+func (c *readers) tell(g *gossiper) {
+	g.step(gossip.Clients{IDs: slices.Sorted(maps.Keys(c.asked))})
+}
+
+// GossipStats are the sizes of what gossip holds on a node, and counts since its start.
+type GossipStats struct {
+	Members int // of whom something may be known
+	Keys    int // of all members
+	Bytes   int // of all values
+	Peers   int // with whom it talks, clients that read here among them
+	Blocked int // of whom nothing is believed
+	Clients int // that have read here of late
+
+	Rounds  uint64
+	Sent    uint64 // questions
+	Acked   uint64 // of them, answered in time
+	Lost    uint64 // of them, not
+	Merged  uint64 // values that were taken from others
+	Refused uint64 // values, messages and settings that were not
+}
+
+// GossipStats tells how gossip goes, as of its last round.
+func (n *Node) GossipStats() GossipStats {
+	s := GossipStats{Refused: n.gossip.refusals.Load()}
+	if p := n.gossip.stats.Load(); p != nil {
+		refused := s.Refused
+		s = *p
+		s.Refused = refused
+	}
+	return s
+}
+
+// measure keeps what GossipStats tells.
+func (g *gossiper) measure() {
+	g.rounds++
+	m := g.machine.Stats()
+	g.stats.Store(&GossipStats{
+		Members: m.Members, Keys: m.Keys, Bytes: m.Bytes, Peers: m.Peers, Blocked: m.Blocked, Clients: len(g.readers.asked),
+		Rounds: g.rounds, Sent: m.Sent, Acked: m.Acked, Lost: m.Lost, Merged: m.Merged,
+	})
 }

@@ -1,3 +1,49 @@
+// Package cluster is the front door of Granary: a Node is one member of a cluster, or one client of
+// it, and the one type that an application holds.
+//
+// A node is made of parts: who is in the cluster (core.Provider), where identities live (core.Lookup),
+// the kinds of grains it hosts, and some roles that may stay empty. New checks that they fit, Start
+// brings the node up and returns when it is ready, Call and Tell reach grains wherever they live, and
+// Stop takes the node out of the cluster without losing calls. Single gives the parts of a node that
+// is alone in its process.
+//
+// # A call
+//
+// A call finds its grain in the location cache, or by the lookup, and goes to the mailbox of its
+// activation, in this process or over the network. It is tried again only while it is known not to
+// have run, or if the method is declared idempotent; what a failed call says of its fate is
+// core.DeliveryOf. Deadlines, cancels and headers travel with it. A call that comes back to a grain
+// which waits for it runs if the method is reentrant, and fails at once otherwise.
+//
+// # An activation
+//
+// A grain is made when it is first called, one turn at a time runs its code, and it ends when it was
+// idle for its kind's time, when its identity moves to another member, when it panics, when it asks
+// for it, or with the node. Between two activations nothing is lost: calls that come while one ends
+// are handed to the next.
+//
+// # A view
+//
+// Reports of the provider become views (engine/internal/membership); each is installed in one order:
+// links to members, the location cache, the lookup, services, observers. Messages that place grains
+// carry the view under which they were sent, and wait at a member that does not have it yet. What happens
+// to members is told by Subscribe, and put on the stream of Events.
+//
+// # Who is dead
+//
+// Only the provider takes a member out. A member from which nothing has come for Config.ProbeMisses
+// intervals of Config.ProbeInterval, or at whose address nobody listens, is a suspect: nothing new is
+// placed there, and where its grains are is asked anew. Where the provider keeps the view in one record
+// (core.ViewStore), suspicion is a vote in it, and two votes evict; else the provider's own time decides.
+// A member whose own timers are late is more patient, and not ready. Block puts a member out by hand.
+//
+// # Which lookup honours which strategy
+//
+// A strategy is a kind's own (grain.Kind.Strategy); all of them avoid suspects.
+//
+//	lookup                     nil, Rendezvous   RoundRobin, LocalFirst, LeastActivations, users' own
+//	a directory (memory)       honoured          honoured
+//	a core.Router (disthash)   it is ownership   New refuses them: core.ErrUnsupported
 package cluster
 
 import (
@@ -5,8 +51,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"iter"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -231,3 +281,142 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 var _ grain.Caller = (*Node)(nil)
+
+// KindInfo is what a node knows of one of its kinds.
+type KindInfo struct {
+	Name string
+	Live int64 // activations on this node that have not ended
+}
+
+// Kinds tells of each kind of this node how many activations are live, in order of name. The counts
+// are exact at any moment: an activation counts from its making to the end of its last turn.
+func (n *Node) Kinds() []KindInfo {
+	out := make([]KindInfo, 0, len(n.kinds))
+	for _, name := range slices.Sorted(maps.Keys(n.kinds)) {
+		out = append(out, KindInfo{name, n.kinds[name].live.Load()})
+	}
+	return out
+}
+
+// live is the number of all live activations.
+func (n *Node) live() int64 {
+	var sum int64
+	for _, k := range n.kinds {
+		sum += k.live.Load()
+	}
+	return sum
+}
+
+// Activations walks what runs on this node, in no order. It does not hold up anybody.
+func (n *Node) Activations() iter.Seq[core.Activation] {
+	return func(yield func(core.Activation) bool) {
+		for a := range n.acts.all() {
+			if !yield(a.Activation()) {
+				return
+			}
+		}
+	}
+}
+
+// Where tells where the node would send a call of id now, if it knows without asking anybody: from
+// its cache, or because ownership alone decides.
+func (n *Node) Where(id core.Identity) (core.MemberID, bool) {
+	if e, ok := n.cache.Get(id); ok {
+		return e.PID.Member, true
+	}
+	if n.router != nil && n.View() != nil {
+		if owner, ok := n.router.Owner(id); ok {
+			return owner.ID, true
+		}
+	}
+	return "", false
+}
+
+// Health is the state of a node in brief.
+type Health struct {
+	Live bool // the node runs
+	// Ready: it is Up in the installed view and takes calls, and its own timers are in time; for a client:
+	// it has a view.
+	Ready bool
+	Epoch uint64
+	// Members that are in the installed view, of any status.
+	Members int
+	// Suspects are the members that are suspected to be dead, in ascending order.
+	Suspects []core.MemberID
+	// Cached is how many locations of grains are known.
+	Cached int
+}
+
+// Health tells how the node is.
+func (n *Node) Health() Health {
+	n.life.mu.Lock()
+	running := n.life.stage == stageRunning && n.life.fatal == nil
+	n.life.mu.Unlock()
+	h := Health{Live: running, Cached: n.cache.Len()}
+	v := n.View()
+	if v == nil {
+		return h
+	}
+	m, _ := v.Member(n.id)
+	h.Epoch, h.Members = v.Epoch(), v.Len()
+	h.Ready = running && (n.cfg.Client || m.Status == core.Up) && !n.suspicion.sick.Load()
+	h.Suspects = n.suspicion.list()
+	return h
+}
+
+// Events is the stream of events of the node: core.Topology for each view, each Event, what Broadcast
+// brings, and what the actor system publishes. Nil before the second step of Start; Subscribe tells Events
+// alone, and of those that come before too.
+func (n *Node) Events() *actor.EventStream { return n.events.Load() }
+
+// protect calls code of a part or of the application on a goroutine of the engine. A panic in it goes
+// to the log and becomes the error.
+func (n *Node) protect(what string, f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			n.panicked(what, v)
+			err = fmt.Errorf("cluster: panic in %s: %v", what, v)
+		}
+	}()
+	return f()
+}
+
+// caught is deferred around a function that returns nothing.
+func (n *Node) caught(what string) {
+	if v := recover(); v != nil {
+		n.panicked(what, v)
+	}
+}
+
+func (n *Node) panicked(what string, v any) {
+	n.log.Error("cluster: panic in "+what, "panic", v, "stack", string(debug.Stack()))
+}
+
+// protected is o with functions that do not panic. That of actors is protected where it is used.
+func (n *Node) protected(o grain.Observer) grain.Observer {
+	if f := o.Topology; f != nil {
+		o.Topology = func(t core.Topology) { defer n.caught("Observer.Topology"); f(t) }
+	}
+	if f := o.Activated; f != nil {
+		o.Activated = func(a core.Activation, took time.Duration) { defer n.caught("Observer.Activated"); f(a, took) }
+	}
+	if f := o.Deactivated; f != nil {
+		o.Deactivated = func(a core.Activation, why core.StopReason) { defer n.caught("Observer.Deactivated"); f(a, why) }
+	}
+	if f := o.Resolved; f != nil {
+		o.Resolved = func(id core.Identity, source string, took time.Duration, err error) {
+			defer n.caught("Observer.Resolved")
+			f(id, source, took, err)
+		}
+	}
+	if f := o.Retried; f != nil {
+		o.Retried = func(id core.Identity, attempt int, err error) {
+			defer n.caught("Observer.Retried")
+			f(id, attempt, err)
+		}
+	}
+	if f := o.Fenced; f != nil {
+		o.Fenced = func(a core.Activation) { defer n.caught("Observer.Fenced"); f(a) }
+	}
+	return o
+}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/grain"
@@ -196,3 +197,231 @@ func (a *activation) invoke(ctx context.Context, m *grain.MethodSpec, arg any) (
 	}
 	return nil, core.WithDelivery(grain.ErrorOf(err), delivery)
 }
+
+// turnKey finds the turn that a context belongs to.
+type turnKey struct{}
+
+// turnContext is the context of one turn: of a call, of a hook, of a timer. It ends with its turn, and
+// is never used for another one, since a handler may keep it. What tells of the end, and what
+// FromContext gives of a plain call, are only made for those who ask.
+type turnContext struct {
+	parent   context.Context // whose end and values are this one's too
+	frame    *frame
+	number   uint64    // of the turn in its frame
+	deadline time.Time // zero: only the parent's
+
+	mu    sync.Mutex
+	err   error
+	told  *grain.Turn // nil: of a plain call, and nobody has asked yet
+	watch *turnWatch  // nil: nobody has asked for Done
+}
+
+// turnWatch watches over the end of a turnContext. Guarded by its mu.
+type turnWatch struct {
+	done  chan struct{}
+	stops [3]func() bool       // of what ends it
+	after map[*func()]struct{} // what AfterFunc registered
+}
+
+// toldContext is a turnContext with what the call brought along, in one allocation.
+type toldContext struct {
+	turnContext
+	turn grain.Turn
+}
+
+// newTurn makes a context for the turn f. The chain is that of the calls which wait for the turn.
+func (f *frame) newTurn(parent context.Context, from core.Member, headers map[string]string, chain []core.Identity) *turnContext {
+	c := &toldContext{turn: grain.Turn{Self: grain.NewSelf(f.a), Peer: from, Headers: headers, Chain: chain}}
+	c.parent, c.frame, c.number, c.told = parent, f, f.number, &c.turn
+	return &c.turnContext
+}
+
+// plainTurn makes a context for the turn f of a call from outside of grains in this process, which
+// brings nothing but its own context.
+func (f *frame) plainTurn(parent context.Context) *turnContext {
+	c := f.a.node.plainContext()
+	c.parent, c.frame, c.number = parent, f, f.number
+	return c
+}
+
+// contextBatch is contexts of plain calls that are made at once, so that most of these calls allocate
+// nothing. Few, since one that is kept keeps them all.
+type contextBatch struct {
+	used int
+	of   [8]turnContext
+}
+
+func (n *Node) plainContext() *turnContext {
+	b, ok := n.contexts.Get().(*contextBatch)
+	if !ok {
+		b = new(contextBatch)
+	}
+	c := &b.of[b.used]
+	if b.used++; b.used < len(b.of) {
+		n.contexts.Put(b)
+	}
+	return c
+}
+
+// turnOf is the turn that ctx belongs to, if it is one of a grain in this node's cluster: of this node,
+// or of another one in the same process.
+func (n *Node) turnOf(ctx context.Context) *turnContext {
+	c, ok := ctx.Value(turnKey{}).(*turnContext)
+	if !ok {
+		return nil
+	}
+	if from := c.frame.a.node; from != n {
+		v := n.View()
+		if v == nil {
+			return nil
+		}
+		if _, there := v.Member(from.id); !there {
+			return nil
+		}
+	}
+	return c
+}
+
+// turn is what FromContext tells.
+func (c *turnContext) turn() *grain.Turn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told == nil {
+		c.told = &grain.Turn{Self: grain.NewSelf(c.frame.a), Peer: c.frame.a.node.Self()}
+	}
+	return c.told
+}
+
+// chain is the grains that wait for this turn, and its own.
+func (c *turnContext) chain() []core.Identity {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told == nil {
+		return []core.Identity{c.frame.a.id}
+	}
+	return grain.AppendChain(c.told.Chain, c.frame.a.id)
+}
+
+// Deadline is the earlier one of the call's and the parent's.
+func (c *turnContext) Deadline() (time.Time, bool) {
+	at, ok := c.parent.Deadline()
+	if c.deadline.IsZero() || ok && at.Before(c.deadline) {
+		return at, ok
+	}
+	return c.deadline, true
+}
+
+// Value answers for the turn; everything else is the parent's.
+func (c *turnContext) Value(key any) any {
+	switch key.(type) {
+	case grain.TurnKey:
+		return c.turn()
+	case turnKey:
+		return c
+	}
+	return c.parent.Value(key)
+}
+
+// Err looks at the clock and the parent too, so that it is right without a timer.
+func (c *turnContext) Err() error {
+	c.mu.Lock()
+	err := c.err
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	n := c.frame.a.node
+	if err = c.parent.Err(); err == nil {
+		err = n.base.Err()
+	}
+	if err == nil && !c.deadline.IsZero() && !n.clock.Now().Before(c.deadline) {
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
+		c.cancel(err)
+	}
+	return err
+}
+
+// Done makes what watches over the end.
+func (c *turnContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.watched().done
+}
+
+// watched makes the watch; mu is held.
+func (c *turnContext) watched() *turnWatch {
+	if c.watch != nil {
+		return c.watch
+	}
+	w := &turnWatch{done: make(chan struct{})}
+	c.watch = w
+	if c.err != nil {
+		close(w.done)
+		return w
+	}
+	n := c.frame.a.node
+	if !c.deadline.IsZero() {
+		w.stops[0] = n.clock.AfterFunc(c.deadline.Sub(n.clock.Now()), func() { c.cancel(context.DeadlineExceeded) })
+	}
+	if c.parent.Done() != nil {
+		w.stops[1] = context.AfterFunc(c.parent, func() { c.cancel(c.parent.Err()) })
+	}
+	if c.parent != n.base { // a call from outside of grains ends with the node too
+		w.stops[2] = context.AfterFunc(n.base, func() { c.cancel(n.base.Err()) })
+	}
+	return w
+}
+
+// AfterFunc lets package context make children without a goroutine for each.
+func (c *turnContext) AfterFunc(f func()) (stop func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.watched()
+	if c.err != nil {
+		c.frame.a.node.group.Go("context", f)
+		return func() bool { return false }
+	}
+	if w.after == nil {
+		w.after = map[*func()]struct{}{}
+	}
+	key := &f
+	w.after[key] = struct{}{}
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		_, there := w.after[key]
+		delete(w.after, key)
+		return there
+	}
+}
+
+// cancel ends the context, the first time it is called. The end of a turn calls it too.
+func (c *turnContext) cancel(err error) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.err = err
+	w := c.watch
+	if w == nil {
+		c.mu.Unlock()
+		return
+	}
+	close(w.done)
+	after := w.after
+	w.after = nil
+	c.mu.Unlock()
+	for _, stop := range w.stops { // set before the watch could be seen
+		if stop != nil {
+			stop()
+		}
+	}
+	for f := range after {
+		c.frame.a.node.group.Go("context", *f)
+	}
+}
+
+var _ context.Context = (*turnContext)(nil)
