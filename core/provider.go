@@ -56,3 +56,24 @@ type Patient interface {
 // Refresher is offered by providers that can ask their backend now: the engine calls it when a peer
 // shows a later epoch. It returns at once; the answer is a report.
 type Refresher interface{ Refresh() }
+
+// ViewStore is offered by providers that keep the view in one record (consul, redis, memory). The
+// engine uses it for changes to other members' rows: votes, evictions, guards.
+type ViewStore interface {
+	// SwapView stores next if the record still is old, and returns what it stored, with the next
+	// revision, a new write ID and, where ownership changed, the next epoch and its Changes. On
+	// ErrConflict it returns the present view instead. After any other error the outcome is
+	// unknown. Safe for concurrent use; blocks up to ctx.
+	SwapView(ctx context.Context, old *View, next ViewRecord) (*View, error)
+}
+
+// MemberLeases is offered by providers whose backend can tell that a member stopped renewing. The
+// engine drives it from one goroutine: it renews each TTL×0.3, and the member fences itself at
+// (Clock.Elapsed taken before the renewal was sent) + TTL×0.7.
+type MemberLeases interface {
+	LeaseTTL() time.Duration
+
+	// RenewLease returns nil only if the backend still listed the member when it extended the
+	// lease. It blocks up to ctx. ErrEvicted is final; any other error may be tried again.
+	RenewLease(ctx context.Context) error
+}

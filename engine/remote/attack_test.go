@@ -101,10 +101,8 @@ func TestStopDoesNotWaitForStrangers(t *testing.T) {
 				defer c.Close()
 			}
 			eventually(t, "they are accepted", func() bool {
-				g := x.r.accepter.(*grpcListener).gate
-				g.mu.Lock()
-				defer g.mu.Unlock()
-				return g.fresh == 3
+				_, fresh := x.r.accepter.(*grpcListener).gate.Count()
+				return fresh == 3
 			})
 			began := time.Now()
 			if err := x.r.Stop(t.Context()); err != nil {

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/internal/connguard"
 )
 
 // The roles that a certificate may name.
@@ -248,8 +249,8 @@ const (
 
 // secureServer makes the accepting side's half of TLS, or checks that there is none, and tells a peer
 // of the other kind clearly.
-func (c Config) secureServer(raw *guardConn, t *tls.Config) (net.Conn, identity, error) {
-	first, err := raw.peek()
+func (c Config) secureServer(raw *connguard.Conn, t *tls.Config) (net.Conn, identity, error) {
+	first, err := raw.Peek()
 	if err != nil {
 		return nil, identity{}, err
 	}
@@ -281,7 +282,7 @@ func (c Config) secureServer(raw *guardConn, t *tls.Config) (net.Conn, identity,
 
 // lastWords writes text and waits, for a second at most, until the peer has closed: a connection that is
 // closed with unread bytes is reset, and the peer may not see what was written.
-func (c Config) lastWords(raw *guardConn, text string) {
+func (c Config) lastWords(raw *connguard.Conn, text string) {
 	if _, err := io.WriteString(raw, text); err != nil {
 		return
 	}

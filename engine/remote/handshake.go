@@ -1,11 +1,13 @@
 package remote
 
 import (
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/protos/granarypb"
 	"github.com/granary-go/granary/protos/remotepb"
 )
@@ -163,4 +165,203 @@ func parseResponse(frame []byte, h hello, address string) error {
 		return bad("it answers connection %d, this is %d", m.GetConnectionEpoch(), h.epoch)
 	}
 	return nil
+}
+
+// accept is the life of one link that a peer opened: handshake, registration, traffic. What it returns
+// is the reason of the end, which the peer is told.
+func (r *Remote) accept(l acceptor) error {
+	c, err := r.welcome(l)
+	if err != nil {
+		r.turnedAway(l.identity().address, err)
+		return err
+	}
+	if c.attach(l) {
+		r.group.Go("remote: read", func() { c.read(l) })
+	}
+	r.accepted(c)
+	<-c.done
+	r.departed(c)
+	return c.reason
+}
+
+// welcome shakes hands. On an error the peer has been told why, where it said anything at all.
+func (r *Remote) welcome(l acceptor) (*conn, error) {
+	late := make(chan struct{})
+	stop := r.clock.AfterFunc(r.limits.Handshake, func() { close(late) })
+	defer stop()
+	h, refused := r.readHello(l, late)
+	if refused == nil {
+		refused = h.fits(&r.cfg, l.identity())
+	}
+	var c *conn
+	if refused == nil {
+		c, refused = r.admit(h, l, late)
+	}
+	frame, err := r.cfg.response(h, refused)
+	if err != nil {
+		return nil, fmt.Errorf("remote: handshake: %w", err)
+	}
+	err = errors.Join(l.append(&outFrame{data: frame}), l.flush())
+	switch {
+	case refused != nil:
+		return nil, refused
+	case err != nil || !l.admit():
+		c.end(unreachable(errors.Join(errDisconnected, err)))
+		r.departed(c)
+		return nil, c.reason
+	}
+	return c, nil
+}
+
+// readHello reads the first frame, no longer than the handshake may last.
+func (r *Remote) readHello(l acceptor, late <-chan struct{}) (hello, *refusal) {
+	type first struct {
+		h       hello
+		refused *refusal
+	}
+	read := make(chan first, 1)
+	r.group.Go("remote: handshake", func() {
+		frame, err := l.next()
+		if err != nil {
+			read <- first{refused: refuse(RefusedInvalid, "no handshake: %v", err)}
+			return
+		}
+		h, refused := parseHello(frame)
+		read <- first{h, refused}
+	})
+	select {
+	case f := <-read:
+		return f.h, f.refused
+	case <-late:
+		return hello{}, refuse(RefusedInvalid, "no handshake within %v", r.limits.Handshake)
+	case <-l.exceeded():
+		return hello{}, refuse(RefusedInvalid, "more than %d bytes before the end of the handshake", r.limits.HandshakeBytes)
+	case <-l.ended():
+		return hello{}, refuse(RefusedInvalid, "the peer left before its handshake")
+	case <-r.stopping:
+		return hello{}, refuse(RefusedStopping, "the member is stopping")
+	}
+}
+
+// admit finds the peer in the view, for which it waits as long as the handshake may last, and makes
+// its connection the one of that member.
+func (r *Remote) admit(h hello, l acceptor, late <-chan struct{}) (*conn, *refusal) {
+	for {
+		c, changed, refused := r.register(h, l.identity())
+		if c != nil || refused != nil {
+			return c, refused
+		}
+		select {
+		case <-changed:
+		case <-late:
+			return nil, refuse(RefusedIdentity, "member %q at %q is not in the view of this member", h.member, h.address)
+		case <-l.ended():
+			return nil, refuse(RefusedInvalid, "the peer left before the end of its handshake")
+		case <-r.stopping:
+			return nil, refuse(RefusedStopping, "the member is stopping")
+		}
+	}
+}
+
+// register makes the connection, or says why not, or gives a channel that is closed when it may be
+// worth another look: the member is unknown so far.
+func (r *Remote) register(h hello, id identity) (*conn, <-chan struct{}, *refusal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.draining.Load() {
+		return nil, nil, refuse(RefusedStopping, "the member is stopping")
+	}
+	if r.blocked.has(h.member) {
+		if r.blocked.tried(h.member) {
+			r.noteTurnedAway(h.member)
+		}
+		return nil, nil, refuse(RefusedBlocked, "member %q is blocked", h.member)
+	}
+	row, known := r.rows[h.member]
+	switch {
+	case h.client && known:
+		return nil, nil, refuse(RefusedIdentity, "%q is the ID of a member", h.member)
+	case h.client && r.incoming[h.member] != nil && !id.takesOver(r.incoming[h.member].id):
+		return nil, nil, refuse(RefusedIdentity, "client %q is connected with another certificate", h.member)
+	case h.client:
+		row = core.Member{ID: h.member, Protocol: h.protocol}
+	case !known:
+		return nil, r.changed, nil
+	case row.Address != h.address:
+		return nil, nil, refuse(RefusedIdentity, "member %q is at %q, the connection claims %q", h.member, row.Address, h.address)
+	}
+	if simbug.On("epochs-by-address") {
+		h.member = core.MemberID(h.address)
+	}
+	if last := r.epochs[h.member]; h.epoch <= last {
+		return nil, nil, refuse(RefusedEpoch, "connection %d of member %q, connection %d has been here", h.epoch, h.member, last)
+	}
+	r.epochs[h.member] = h.epoch
+	c := r.newConn(&Peer{Member: row, Client: h.client, Epoch: h.epoch}, r.heardOf(h.member))
+	c.id = id
+	r.hear(c.heard)
+	if old := r.incoming[h.member]; old != nil {
+		r.group.Go("remote: end", func() { old.end(errReplaced) })
+	}
+	r.incoming[h.member] = c
+	if h.client {
+		r.serveClient(c)
+	}
+	return c, nil, nil
+}
+
+// heardOf is where the frames of a peer are noted. The caller holds r.mu.
+func (r *Remote) heardOf(id core.MemberID) *heard {
+	if ep := r.endpoints[id]; ep != nil && !ep.client {
+		return ep.heard
+	}
+	return new(heard)
+}
+
+// serveClient makes the connection of a client the way to it. The caller holds r.mu.
+func (r *Remote) serveClient(c *conn) {
+	id := c.peer.Member.ID
+	if old := r.endpoints[id]; old != nil { // references keep it: it hands on to its successor
+		r.group.Go("remote: end", func() { old.close(errReplaced) })
+	}
+	ep := r.newEndpoint(c.peer.Member, true)
+	ep.heard = c.heard
+	ep.cur.Store(c)
+	ep.linked.Store(true)
+	r.endpoints[id] = ep
+}
+
+// accepted follows the opening of an incoming connection: the one before may have lost what the peer
+// told of its processes' ends, so watches on them are told again.
+func (r *Remote) accepted(c *conn) {
+	r.mu.Lock()
+	ep := r.endpoints[c.peer.Member.ID]
+	r.mu.Unlock()
+	if ep != nil && c.peer.Epoch > 1 {
+		r.rewatch(ep)
+	}
+}
+
+// departed follows the end of an incoming connection.
+func (r *Remote) departed(c *conn) {
+	id := c.peer.Member.ID
+	r.mu.Lock()
+	mine := r.incoming[id] == c
+	if mine {
+		delete(r.incoming, id)
+	}
+	var ep *endpoint
+	if mine && c.peer.Client {
+		delete(r.epochs, id)
+		if ep = r.endpoints[id]; ep != nil && ep.client {
+			delete(r.endpoints, id)
+		} else {
+			ep = nil // a member has taken its place
+		}
+	}
+	r.mu.Unlock()
+	if ep != nil {
+		ep.close(unreachable(c.reason))
+		r.unreachable(id, "")
+	}
 }

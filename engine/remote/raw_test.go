@@ -530,9 +530,7 @@ func TestRow15_ConnectionsWithoutEnd(t *testing.T) {
 	x.r.mu.Lock()
 	g := x.r.accepter.(*grpcListener).gate
 	x.r.mu.Unlock()
-	g.mu.Lock()
-	open := g.open
-	g.mu.Unlock()
+	open, _ := g.Count()
 	if limit := x.r.limits.HandshakesPerIP + 2; open > limit {
 		t.Errorf("%d connections are open, at most %d may be", open, limit)
 	}
@@ -540,9 +538,8 @@ func TestRow15_ConnectionsWithoutEnd(t *testing.T) {
 		_ = c.Close()
 	}
 	eventually(t, "their places are free", func() bool {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		return g.open <= 2
+		open, _ := g.Count()
+		return open <= 2
 	})
 	x.alive(x.link())
 }
@@ -736,9 +733,7 @@ func TestRow15_HalfOpenConnections(t *testing.T) {
 		dialH2(t, x.addr).shake(frame)
 	}
 	open := func() (sockets, peers int) {
-		g.mu.Lock()
-		sockets = g.open
-		g.mu.Unlock()
+		sockets, _ = g.Count()
 		x.r.mu.Lock()
 		defer x.r.mu.Unlock()
 		return sockets, len(x.r.incoming) - before

@@ -15,6 +15,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/internal/connguard"
 	"github.com/granary-go/granary/engine/internal/group"
 )
 
@@ -153,7 +154,7 @@ func (r *Remote) Start(sys *actor.System) error {
 	sys.SetRemote(r.process)
 	r.scheduleTick()
 	if r.listener != nil {
-		gate := newGate(r.limits, r.clock, func(a net.Addr) { r.turnedAway(a.String(), errGate) })
+		gate := connguard.New(r.limits.guard(), r.clock, func(a net.Addr) { r.turnedAway(a.String(), errGate) })
 		r.accepter = newGRPCListener(r.cfg, gate, func(a net.Addr, err error) { r.turnedAway(a.String(), err) })
 		accepter, l := r.accepter, r.listener
 		r.group.Go("remote: accept", func() {

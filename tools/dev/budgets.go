@@ -13,14 +13,6 @@ const (
 	interfaceMethods                 = 6
 )
 
-// reasons are the exceptions, each with its reason.
-var reasons = map[string]string{
-	"core files":           "one small interface a file, named for what it is",
-	"engine/actor files":   "one package by design: users see one vocabulary, and a turn touches all of it",
-	"engine/remote files":  "one package by design: everything under the link seam is unexported",
-	"engine/cluster files": "the front door: start, stop, call, view and their wire forms share the node's state",
-}
-
 func checkBudgets(t *tree, say func(string, ...any), bad *findings) {
 	files := &worst{name: "lines of a file"}
 	funcs := &worst{name: "lines of a function"}
@@ -52,7 +44,7 @@ func checkBudgets(t *tree, say func(string, ...any), bad *findings) {
 			tests += f.lines
 		}
 		counts.add(n, p.dir)
-		if n > packageFiles && reasons[p.dir+" files"] == "" {
+		if n > packageFiles {
 			bad.addf("%s: %d source files, the most is %d", p.dir, n, packageFiles)
 		}
 		if p.dir == "core" {

@@ -1,4 +1,6 @@
-package remote
+// Package connguard bounds what connections may do before anybody knows whose they are: how many there
+// are in all and of one IP address, how long they take, and how much they send.
+package connguard
 
 import (
 	"maps"
@@ -12,29 +14,45 @@ import (
 	"github.com/granary-go/granary/core"
 )
 
-// gate counts accepted connections, and those that have not shaken hands, in all and by IP address.
-type gate struct {
-	limits *Limits
+// Limits are the bounds; all of them are above 0.
+type Limits struct {
+	Connections, ConnectionsPerIP int           // open at once
+	Handshakes, HandshakesPerIP   int           // of them those that have not been admitted
+	Handshake                     time.Duration // until a stream is opened; a connection has twice as long and a second
+	HandshakeBytes                int           // that a connection may send before
+}
+
+// Gate counts accepted connections, and those that have not shaken hands, in all and by IP address.
+type Gate struct {
+	limits Limits
 	clock  core.Clock
 	full   func(address net.Addr) // told of each connection that is closed at once
 
 	mu          sync.Mutex
 	open, fresh int
 	byIP        map[netip.Addr]*ipCount
-	unknown     map[*guardConn]struct{} // those that have not shaken hands
+	unknown     map[*Conn]struct{} // those that have not shaken hands
 	over        bool
 }
 
 type ipCount struct{ open, fresh int }
 
-func newGate(l *Limits, clock core.Clock, full func(net.Addr)) *gate {
-	return &gate{limits: l, clock: clock, full: full, byIP: map[netip.Addr]*ipCount{}, unknown: map[*guardConn]struct{}{}}
+// New returns a gate for one listener. It tells full of each connection that it closes at once.
+func New(l Limits, clock core.Clock, full func(net.Addr)) *Gate {
+	return &Gate{limits: l, clock: clock, full: full, byIP: map[netip.Addr]*ipCount{}, unknown: map[*Conn]struct{}{}}
 }
 
-// listen makes l's connections pass the gate.
-func (g *gate) listen(l net.Listener) net.Listener { return &guardListener{l, g} }
+// Count is how many connections are open, and how many of them have not been admitted.
+func (g *Gate) Count() (open, fresh int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open, g.fresh
+}
 
-func (g *gate) enter(ip netip.Addr) bool {
+// Listen makes l's connections pass the gate.
+func (g *Gate) Listen(l net.Listener) net.Listener { return &listener{l, g} }
+
+func (g *Gate) enter(ip netip.Addr) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := g.byIP[ip]
@@ -53,9 +71,9 @@ func (g *gate) enter(ip netip.Addr) bool {
 	return true
 }
 
-// stop closes the connections that have not shaken hands, which a stop would else wait for, and lets
+// Stop closes the connections that have not shaken hands, which a stop would else wait for, and lets
 // none in any more.
-func (g *gate) stop() {
+func (g *Gate) Stop() {
 	g.mu.Lock()
 	g.over = true
 	left := slices.Collect(maps.Keys(g.unknown))
@@ -66,14 +84,14 @@ func (g *gate) stop() {
 }
 
 // watch notes a connection that has to shake hands; false: stop has been called.
-func (g *gate) watch(c *guardConn) bool {
+func (g *Gate) watch(c *Conn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.unknown[c] = struct{}{}
 	return !g.over
 }
 
-func (g *gate) admitted(ip netip.Addr, c *guardConn) {
+func (g *Gate) admitted(ip netip.Addr, c *Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.unknown, c)
@@ -81,7 +99,7 @@ func (g *gate) admitted(ip netip.Addr, c *guardConn) {
 	g.byIP[ip].fresh--
 }
 
-func (g *gate) leave(ip netip.Addr, admitted bool, conn *guardConn) {
+func (g *Gate) leave(ip netip.Addr, admitted bool, conn *Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.unknown, conn)
@@ -97,13 +115,13 @@ func (g *gate) leave(ip netip.Addr, admitted bool, conn *guardConn) {
 	}
 }
 
-type guardListener struct {
+type listener struct {
 	net.Listener
-	g *gate
+	g *Gate
 }
 
 // Accept waits for the next connection that the limits allow.
-func (l *guardListener) Accept() (net.Conn, error) {
+func (l *listener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
@@ -111,7 +129,7 @@ func (l *guardListener) Accept() (net.Conn, error) {
 		}
 		ip := ipOf(conn.RemoteAddr())
 		if l.g.enter(ip) {
-			c := newGuardConn(conn, l.g, ip)
+			c := newConn(conn, l.g, ip)
 			if !l.g.watch(c) {
 				_ = c.Close() // the listener is closed too, or about to be
 			}
@@ -129,19 +147,19 @@ func ipOf(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// guardConn bounds what a connection may do before its first handshake has succeeded: how long it
+// Conn bounds what a connection may do before its first handshake has succeeded: how long it
 // lives and how many bytes it sends.
-type guardConn struct {
+type Conn struct {
 	net.Conn
-	g     *gate
+	g     *Gate
 	ip    netip.Addr
-	first []byte // what peek read
+	first []byte // what Peek read
 
 	in      atomic.Bool  // admitted
 	budget  atomic.Int64 // bytes that may still be read before
 	shaking atomic.Int32 // streams within their handshake
 
-	mu      sync.Mutex // guards the counts of the gate against a race of admit and Close
+	mu      sync.Mutex // guards the counts of the gate against a race of Admit and Close
 	left    bool
 	stop    func() bool
 	tripped chan struct{} // closed when the budget is used up
@@ -149,10 +167,10 @@ type guardConn struct {
 	closed  chan struct{}
 }
 
-// newGuardConn starts the limits of a handshake. The stream's own limit of time comes first and tells
+// newConn starts the limits of a handshake. The stream's own limit of time comes first and tells
 // the peer; the one here is for those that open no stream.
-func newGuardConn(conn net.Conn, g *gate, ip netip.Addr) *guardConn {
-	c := &guardConn{Conn: conn, g: g, ip: ip, tripped: make(chan struct{}), closed: make(chan struct{})}
+func newConn(conn net.Conn, g *Gate, ip netip.Addr) *Conn {
+	c := &Conn{Conn: conn, g: g, ip: ip, tripped: make(chan struct{}), closed: make(chan struct{})}
 	c.budget.Store(int64(g.limits.HandshakeBytes))
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -160,14 +178,14 @@ func newGuardConn(conn net.Conn, g *gate, ip netip.Addr) *guardConn {
 	return c
 }
 
-func (c *guardConn) expire() {
+func (c *Conn) expire() {
 	if !c.in.Load() {
 		_ = c.Close() // nothing to tell: it never said who it is
 	}
 }
 
-// peek returns the first byte without consuming it.
-func (c *guardConn) peek() (byte, error) {
+// Peek returns the first byte without consuming it.
+func (c *Conn) Peek() (byte, error) {
 	var b [1]byte
 	if _, err := c.Read(b[:]); err != nil {
 		return 0, err
@@ -178,7 +196,7 @@ func (c *guardConn) peek() (byte, error) {
 
 // Read reads within the budget. Used up, it waits for the end of the connection, so that the reason
 // can still be written.
-func (c *guardConn) Read(b []byte) (int, error) {
+func (c *Conn) Read(b []byte) (int, error) {
 	if len(c.first) > 0 {
 		n := copy(b, c.first)
 		c.first = c.first[n:]
@@ -201,8 +219,8 @@ func (c *guardConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// admit lifts the bounds: a handshake has succeeded. It is false if the connection is closed.
-func (c *guardConn) admit() bool {
+// Admit lifts the bounds: a handshake has succeeded. It is false if the connection is closed.
+func (c *Conn) Admit() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.left {
@@ -215,8 +233,23 @@ func (c *guardConn) admit() bool {
 	return true
 }
 
+// Begin counts one handshake on this connection; false: there are most of them already.
+func (c *Conn) Begin(most int32) bool {
+	if c.shaking.Add(1) > most {
+		c.End()
+		return false
+	}
+	return true
+}
+
+// End takes back what Begin has counted.
+func (c *Conn) End() { c.shaking.Add(-1) }
+
+// Exceeded is closed when the bytes before the handshake are used up. Read then waits for Close.
+func (c *Conn) Exceeded() <-chan struct{} { return c.tripped }
+
 // Close ends the connection.
-func (c *guardConn) Close() error {
+func (c *Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.left {

@@ -1,6 +1,7 @@
-package remote
+package connguard
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -26,11 +27,11 @@ func TestGateLimits(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			l, err := tt.limits.withDefaults()
-			if err != nil {
-				t.Fatal(err)
+			l := tt.limits
+			for _, field := range []*int{&l.Connections, &l.ConnectionsPerIP, &l.Handshakes, &l.HandshakesPerIP} {
+				*field = cmp.Or(*field, 100)
 			}
-			g := newGate(&l, core.SystemClock{}, func(net.Addr) {})
+			g := New(l, core.SystemClock{}, func(net.Addr) {})
 			for i := range 4 {
 				if got := g.enter(tt.from(i)); got != (i < 3) {
 					t.Errorf("connection %d of at most 3: %v", i+1, got)
@@ -57,16 +58,15 @@ func TestGateLimits(t *testing.T) {
 // TestGuard bounds time and bytes before the handshake, and neither after it.
 func TestGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory(MemoryConfig{})
-		limits := testLimits(t, func(l *Limits) { l.HandshakeBytes = 10 })
-		g := newGate(limits, core.SystemClock{}, func(net.Addr) {})
-		open := func() (net.Conn, *guardConn) {
-			near, far := wire(t, m, "a", "b")
+		limits := Limits{Connections: 10, ConnectionsPerIP: 10, Handshakes: 10, HandshakesPerIP: 10, Handshake: 5 * time.Second, HandshakeBytes: 10}
+		g := New(limits, core.SystemClock{}, func(net.Addr) {})
+		open := func() (net.Conn, *Conn) {
+			near, far := net.Pipe()
 			g.enter(netip.Addr{})
-			return near, newGuardConn(far, g, netip.Addr{})
+			return near, newConn(far, g, netip.Addr{})
 		}
 		near, c := open()
-		_, _ = near.Write(make([]byte, 20))
+		go near.Write(make([]byte, 20)) // until the other side is closed
 		if n, err := io.ReadFull(c, make([]byte, 10)); n != 10 || err != nil {
 			t.Fatalf("within the budget: %d, %v", n, err)
 		}
@@ -75,7 +75,7 @@ func TestGuard(t *testing.T) {
 			_, err := c.Read(make([]byte, 1))
 			ended <- err
 		}()
-		<-c.tripped
+		<-c.Exceeded()
 		synctest.Wait()
 		if len(ended) != 0 {
 			t.Error("the reader did not wait for the end")
@@ -84,7 +84,7 @@ func TestGuard(t *testing.T) {
 		if err := <-ended; !errors.Is(err, net.ErrClosed) {
 			t.Errorf("read after the budget: %v", err)
 		}
-		if c.admit() {
+		if c.Admit() {
 			t.Error("a closed connection was admitted")
 		}
 		if err := c.Close(); !errors.Is(err, net.ErrClosed) {
@@ -92,14 +92,15 @@ func TestGuard(t *testing.T) {
 		}
 
 		near, c = open()
-		if !c.admit() || !c.admit() {
+		if !c.Admit() || !c.Admit() {
 			t.Fatal("not admitted")
 		}
-		_, _ = near.Write(make([]byte, 100))
+		go near.Write(make([]byte, 100))
 		if _, err := io.ReadFull(c, make([]byte, 100)); err != nil {
 			t.Errorf("after the handshake: %v", err)
 		}
 		time.Sleep(time.Hour)
+		go near.Read(make([]byte, 1))
 		if _, err := c.Write([]byte("x")); err != nil {
 			t.Errorf("an hour after the handshake: %v", err)
 		}
