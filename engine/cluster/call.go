@@ -8,10 +8,10 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/core/strategy"
+	"github.com/granary-go/granary/engine/cluster/internal/wireform"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/pidcache"
 	"github.com/granary-go/granary/engine/internal/retry"
-	"github.com/granary-go/granary/engine/internal/wireform"
 )
 
 // Call calls one method of one grain, wherever it lives, and waits for the answer. The grain is

@@ -8,8 +8,8 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/cluster/internal/wireform"
 	"github.com/granary-go/granary/engine/grain"
-	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 

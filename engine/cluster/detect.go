@@ -13,11 +13,11 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/cluster/internal/wireform"
 	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/engine/internal/detector"
 	"github.com/granary-go/granary/engine/internal/gossip"
 	"github.com/granary-go/granary/engine/internal/membership"
-	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 

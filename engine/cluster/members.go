@@ -13,10 +13,10 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/cluster/internal/wireform"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/detector"
 	"github.com/granary-go/granary/engine/internal/membership"
-	"github.com/granary-go/granary/engine/internal/wireform"
 )
 
 // maxHappened bounds what waits for the owner of the membership, reports excepted. What does not fit is

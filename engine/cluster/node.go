@@ -65,13 +65,13 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/cluster/internal/wireform"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/engine/internal/group"
 	"github.com/granary-go/granary/engine/internal/membership"
 	"github.com/granary-go/granary/engine/internal/pidcache"
 	"github.com/granary-go/granary/engine/internal/ratelimit"
-	"github.com/granary-go/granary/engine/internal/wireform"
 	"github.com/granary-go/granary/engine/remote"
 )
 
