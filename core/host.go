@@ -31,6 +31,7 @@ type Host interface {
 	// Activations walks what runs here, in no order, without blocking activations.
 	Activations() iter.Seq[Activation]
 
-	// Strategy is the kind's choice among hosts; never nil.
+	// Strategy is the kind's choice among hosts; never nil. Of a kind that this member does not host the
+	// strategy is not known, and chooses nobody: the engine asks a host to resolve such identities.
 	Strategy(kind string) Strategy
 }

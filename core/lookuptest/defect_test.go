@@ -36,7 +36,7 @@ var defects = map[string][]string{
 	"forgets too much":        {"Forget of another placement disturbs nothing"},
 	"believes a hint":         {"Forget of a placement that lives leads back to it", "random changes under load end in one activation each", "the same churn under views without a lineage"},
 	"tries elsewhere at once": {"a lost answer leads to no second activation"},
-	"own strategy":            {"the kind's strategy decides", "honours rendezvous", "honours round robin", "honours local first", "honours least activations"},
+	"own strategy":            {"the kind's strategy decides", "places nothing that the strategy places nowhere", "honours rendezvous", "honours round robin", "honours local first", "honours least activations"},
 	"falling tokens":          {"tokens grow from one activation to the next"},
 	"starts all anew":         {"a join disturbs no identity that stays", "a graceful leave moves what the leaver had, and nothing else"},
 	"ignores departures":      {"a crash moves what the dead had, and nothing else", "views that come late on some nodes do no harm", "random changes under load end in one activation each"},

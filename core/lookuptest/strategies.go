@@ -1,6 +1,7 @@
 package lookuptest
 
 import (
+	"errors"
 	"sync"
 	"testing"
 
@@ -15,10 +16,11 @@ func strategyRows(h Harness, tr traits) []suitetest.Row {
 	ownership := skipUnless(!tr.compat, "owners are those of Proto.Actor")
 	rows := []suitetest.Row{
 		{Promise: "the kind's strategy decides", Skip: directory, Check: func(t testing.TB) { strategyDecides(t, h) }},
+		{Promise: "places nothing that the strategy places nowhere", Skip: directory, Check: func(t testing.TB) { nowhere(t, h) }},
 		{Promise: "honours rendezvous", Skip: ownership, Check: func(t testing.TB) { honours(t, h, rendezvousOf) }},
 	}
 	if tr.router {
-		rows[1].Check = func(t testing.TB) { ownersByRendezvous(t, h) }
+		rows[2].Check = func(t testing.TB) { ownersByRendezvous(t, h) }
 	}
 	for _, of := range []struct {
 		name string
@@ -96,6 +98,22 @@ func ownersByRendezvous(t testing.TB, h Harness) {
 		if got := w.owner(w.nodes[0], id); got != want.ID {
 			t.Errorf("owner of %s is %s, rendezvous picks %s", id, got, want.ID)
 		}
+	}
+}
+
+// nowhere has a node ask that does not know the kind's strategy, and so picks nobody: what lives is found, and
+// nothing is made.
+func nowhere(t testing.TB, h Harness) {
+	w := newWorld(t, h, true, 3)
+	w.nodes[0].strategy = core.StrategyFunc(func(core.Identity, []core.Member) (core.Member, bool) { return core.Member{}, false })
+	lives, other := ids(2)[0], ids(2)[1]
+	want := w.mustResolve(w.nodes[1], lives)
+	if got := w.mustResolve(w.nodes[0], lives); got != want {
+		t.Errorf("%s lives at %v, and %v was resolved", lives, want, got)
+	}
+	p, err := w.nodes[0].lookup.Resolve(t.Context(), other)
+	if !errors.Is(err, core.ErrNoMember) || core.DeliveryOf(err) != core.Undelivered {
+		t.Errorf("the strategy picks nobody for %s: %v, %v, want ErrNoMember, undelivered", other, p, err)
 	}
 }
 

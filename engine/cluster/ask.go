@@ -109,52 +109,54 @@ func (n *Node) askRemote(ctx context.Context, ref *actor.Ref, member core.Member
 	if q.tell {
 		return grain.Reply{}, ref.Send(e)
 	}
-	ask := n.sys.NewAsk()
-	e.Reply, e.ReplyID = n.sys, ask.ID()
-	if err := ref.Send(e); err != nil {
-		ask.Cancel()
-		return grain.Reply{}, err
-	}
-	answer, err := ask.WaitRaw(ctx)
+	answer, err := n.exchange(ctx, ref, e)
 	if err != nil {
-		if err == ctx.Err() { //nolint:errorlint // answers are wrapped: this is the end of the wait itself
-			_ = ref.Send(actor.Envelope{Message: &wireform.Cancel{Number: ask.ID()}}) // a hint
-			return grain.Reply{}, core.WithDelivery(err, core.DeliveryUnknown)
-		}
 		if place, ok := wireform.PlaceOf(err); ok && routed {
 			n.learn(q.To, member, place)
 		}
 		return grain.Reply{}, err
 	}
-	return n.answer(answer, q.To, member)
-}
-
-// answer reads the answer of another member.
-func (n *Node) answer(v any, id core.Identity, member core.MemberID) (grain.Reply, error) {
-	in, ok := v.(*remote.Inbound)
-	if !ok || in.Type != wireform.TypeGrainResponse {
-		return grain.Reply{}, core.WithDelivery(grain.Errorf(grain.Internal, "call of %s: the answer is no answer of a grain", id), core.Delivered)
+	out, err := responseOf(answer, q.To)
+	if err != nil {
+		return grain.Reply{}, err
 	}
-	var out wireform.Response
-	if err := wireform.ParseResponse(in.Data, &out); err != nil {
-		return grain.Reply{}, core.WithDelivery(grain.Errorf(grain.Internal, "call of %s: %w", id, err), core.Delivered)
-	}
-	n.learn(id, member, out.Place)
+	n.learn(q.To, member, out.Place)
 	return grain.Reply{Data: out.Data}, nil
 }
 
-// learn remembers where a member says that it runs id. A client without a lookup takes its word for
-// other members of the view too.
+// exchange sends a request to another member and waits for the answer as it comes.
+func (n *Node) exchange(ctx context.Context, ref *actor.Ref, e actor.Envelope) (any, error) {
+	ask := n.sys.NewAsk()
+	e.Reply, e.ReplyID = n.sys, ask.ID()
+	if err := ref.Send(e); err != nil {
+		ask.Cancel()
+		return nil, err
+	}
+	answer, err := ask.WaitRaw(ctx)
+	if err != nil && err == ctx.Err() { //nolint:errorlint // answers are wrapped: this is the end of the wait itself
+		_ = ref.Send(actor.Envelope{Message: &wireform.Cancel{Number: ask.ID()}}) // a hint
+		err = core.WithDelivery(err, core.DeliveryUnknown)
+	}
+	return answer, err
+}
+
+// responseOf reads the answer of another member.
+func responseOf(v any, id core.Identity) (out wireform.Response, err error) {
+	in, ok := v.(*remote.Inbound)
+	if !ok || in.Type != wireform.TypeGrainResponse {
+		return out, core.WithDelivery(grain.Errorf(grain.Internal, "call of %s: the answer is no answer of a grain", id), core.Delivered)
+	}
+	if err := wireform.ParseResponse(in.Data, &out); err != nil {
+		return out, core.WithDelivery(grain.Errorf(grain.Internal, "call of %s: %w", id, err), core.Delivered)
+	}
+	return out, nil
+}
+
+// learn remembers where a member says that it runs id; of others its word is not taken.
 func (n *Node) learn(id core.Identity, member core.MemberID, place core.Placement) {
-	if place.PID.IsZero() || place.PID.Member == n.id {
-		return
+	if place.PID.Member == member && !place.PID.IsZero() {
+		n.remember(id, place)
 	}
-	if place.PID.Member != member {
-		if _, there := n.View().Member(place.PID.Member); !there || !n.cfg.Client || n.router != nil {
-			return
-		}
-	}
-	n.remember(id, place)
 }
 
 // localCall is a call within this process on its way through the mailbox. It is pooled: the turn

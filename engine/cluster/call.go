@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/granary-go/granary/core"
-	"github.com/granary-go/granary/core/strategy"
+	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/cluster/internal/wireform"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/pidcache"
@@ -269,9 +270,6 @@ func (n *Node) attempt(ctx context.Context, q *question) (grain.Reply, core.PID,
 			return n.askOwner(ctx, q, owner)
 		}
 	}
-	if n.cfg.Client && n.router == nil {
-		return n.askAnyHost(ctx, q)
-	}
 	e, err := n.resolve(ctx, q.To)
 	if err != nil {
 		return grain.Reply{}, core.PID{}, err
@@ -298,24 +296,10 @@ func (n *Node) askOwner(ctx context.Context, q *question, owner core.Member) (gr
 	return reply, core.PID{}, err
 }
 
-// askAnyHost has a client, which may not talk to lookups, send its call to a member that could host
-// the identity; from there it learns where it is.
-func (n *Node) askAnyHost(ctx context.Context, q *question) (grain.Reply, core.PID, error) {
-	v := n.View()
-	if v == nil {
-		return grain.Reply{}, core.PID{}, n.noMember(q.To)
-	}
-	m, ok := strategy.Rendezvous{}.Pick(q.To, v.Hosting(q.To.Kind))
-	if !ok {
-		return grain.Reply{}, core.PID{}, n.noMember(q.To)
-	}
-	return n.askOwner(ctx, q, m)
-}
-
-// resolve asks the lookup, and remembers its answer.
+// resolve finds out where id lives, and remembers it.
 func (n *Node) resolve(ctx context.Context, id core.Identity) (pidcache.Entry, error) {
 	began := n.began()
-	place, err := n.place(ctx, id)
+	place, err := n.find(ctx, id)
 	if f := n.observer.Resolved; f != nil {
 		f(id, "owner", n.clock.Now().Sub(began), err)
 	}
@@ -326,6 +310,59 @@ func (n *Node) resolve(ctx context.Context, id core.Identity) (pidcache.Entry, e
 		return pidcache.Entry{}, err
 	}
 	return n.remember(id, place), nil
+}
+
+// maxHostsAsked bounds the hosts that one attempt asks where an identity lives.
+const maxHostsAsked = 3
+
+// find asks who knows the kind's strategy, since it may come to placing: the lookup here, if the kind is
+// hosted here, else a host of it, and another if that one is out of reach. Where nobody is up that could be
+// asked, what runs on leavers is still found by the lookup here, which places nothing then.
+func (n *Node) find(ctx context.Context, id core.Identity) (place core.Placement, err error) {
+	at := n.views.current.Load()
+	if n.kinds[id.Kind] != nil || at.view == nil {
+		return n.place(ctx, id)
+	}
+	hosts := at.view.Hosting(id.Kind)
+	if len(hosts) == 0 && !n.cfg.Client {
+		return n.place(ctx, id)
+	}
+	err = n.noMember(id)
+	for range min(maxHostsAsked, len(hosts)) {
+		m, ok := n.anyHost.Pick(id, hosts)
+		if !ok {
+			break
+		}
+		if place, err = n.locate(ctx, at.refs[m.ID], m.ID, id); !errors.Is(err, core.ErrUnreachable) {
+			break
+		}
+		hosts = slices.DeleteFunc(slices.Clone(hosts), func(other core.Member) bool { return other.ID == m.ID })
+	}
+	return place, err
+}
+
+// locate asks a host of the kind where id lives. It waits no longer than for a probe: another host can tell
+// as well, and what this one has begun goes on.
+func (n *Node) locate(ctx context.Context, host *actor.Ref, name core.MemberID, id core.Identity) (core.Placement, error) {
+	patience := n.cfg.ProbeInterval
+	asking, cancel := n.withTimeout(ctx, patience)
+	defer cancel()
+	req := &wireform.Request{Index: -1, Locate: true, Routed: true, ID: id, View: wireform.StampOf(n.View()), Remaining: remaining(ctx)}
+	v, err := n.exchange(asking, host, actor.Envelope{Message: req})
+	switch {
+	case err != nil && asking.Err() != nil && ctx.Err() == nil:
+		return core.Placement{}, fmt.Errorf("cluster: where %s lives: member %s has not answered for %v: %w", id, name, patience, core.ErrUnreachable)
+	case err != nil:
+		return core.Placement{}, err
+	}
+	out, err := responseOf(v, id)
+	if err != nil {
+		return core.Placement{}, err
+	}
+	if _, there := n.View().Member(out.Place.PID.Member); !there || out.Place.PID.Member == n.id {
+		return core.Placement{}, core.WithDelivery(fmt.Errorf("cluster: %s is said to be with member %q, which is not in the view here: %w", id, out.Place.PID.Member, core.ErrNotOwner), core.Undelivered)
+	}
+	return out.Place, nil
 }
 
 // place asks the lookup.

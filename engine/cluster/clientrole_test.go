@@ -195,6 +195,11 @@ func TestRow03_ClientRole(t *testing.T) {
 		t.Errorf("a question what members say is answered by %s, %v", typ, bad)
 	}
 
+	where := &clusterpb.GrainRequest{Kind: "Keeper", Identity: "x", Locate: true}
+	if typ, bad := client.ask("$grain", "cluster.GrainRequest", marshal(t, where)); bad.GetDelivery() != granarypb.Delivery_DELIVERY_UNDELIVERED || bad.GetReason() != "UNIMPLEMENTED" {
+		t.Errorf("where a grain lives, under a lookup whose owners everybody knows, is answered by %s, %v", typ, bad)
+	}
+
 	client.kept()
 	if v, ok := member.State(member.ID(), "mine"); !ok || v.Version >= 1<<20 {
 		t.Errorf("the member's own state is %+v, %v", v, ok)

@@ -115,6 +115,8 @@ const (
 	defaultCallTimeout = 10 * time.Second
 	defaultStopTimeout = 10 * time.Second
 	defaultCacheSize   = 1 << 18
+
+	defaultProbeInterval = time.Second
 )
 
 // maxName bounds the name of a cluster: it is part of every handshake.
@@ -125,6 +127,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Name, defaultName)
 	set(&c.Address, defaultAddress)
 	set(&c.MinMembers, 1)
+	set(&c.ProbeInterval, defaultProbeInterval)
 	set(&c.CallTimeout, defaultCallTimeout)
 	set(&c.StopTimeout, defaultStopTimeout)
 	set(&c.CacheSize, defaultCacheSize)
@@ -347,7 +350,7 @@ func isRendezvous(s core.Strategy) bool {
 // bindStrategies tells the strategies that depend on it which member this is, and what the others run,
 // and keeps them all from suspects.
 func (n *Node) bindStrategies() {
-	n.anyKind = n.bound(nil)
+	n.anyHost = n.bound(nil)
 	for _, k := range n.kinds {
 		k.Strategy = n.bound(k.Strategy)
 	}
@@ -366,10 +369,13 @@ func (n *Node) bound(s core.Strategy) core.Strategy {
 	return strategy.Avoid{Strategy: s, Suspected: n.suspected}
 }
 
-// strategyOf is the kind's choice among hosts; never nil.
+// strategyOf is the kind's choice among hosts; never nil. Of a kind that is not hosted here the strategy is
+// not known, and nobody is chosen: the node asks a host instead.
 func (n *Node) strategyOf(name string) core.Strategy {
 	if k := n.kinds[name]; k != nil {
 		return k.Strategy
 	}
-	return n.anyKind
+	return core.StrategyFunc(chooseNobody)
 }
+
+func chooseNobody(core.Identity, []core.Member) (core.Member, bool) { return core.Member{}, false }

@@ -39,7 +39,8 @@
 //
 // # Which lookup honours which strategy
 //
-// A strategy is a kind's own (grain.Kind.Strategy); all of them avoid suspects.
+// A strategy is a kind's own (grain.Kind.Strategy); all of them avoid suspects. Who does not host the kind does
+// not know it, and asks a host where an identity lives.
 //
 //	lookup                     nil, Rendezvous   RoundRobin, LocalFirst, LeastActivations, users' own
 //	a directory (memory)       honoured          honoured
@@ -83,7 +84,7 @@ type Node struct {
 	id        core.MemberID
 	kinds     map[string]*kind
 	timed     bool          // some method of them has a time of its own
-	anyKind   core.Strategy // of kinds that are not hosted here
+	anyHost   core.Strategy // whom to ask about kinds that are not hosted here
 	promises  core.Promises
 	router    core.Router          // nil: the lookup places by asking
 	holder    core.Holder          // nil: the lookup never holds an identity back

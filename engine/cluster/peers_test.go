@@ -457,6 +457,9 @@ func TestRefusalsOfTheHost(t *testing.T) {
 		if host.Strategy("Keeper") == nil || host.Strategy("Nope") == nil {
 			t.Error("a strategy is nil")
 		}
+		if m, ok := host.Strategy("Nope").Pick(id, c.Node(0).View().Hosting("Keeper")); ok {
+			t.Errorf("the strategy of a kind that is not hosted here picks %s", m.ID)
+		}
 		if !strings.HasPrefix(place.PID.ID, "g/") {
 			t.Errorf("process %s", place.PID.ID)
 		}

@@ -71,6 +71,9 @@ func (n *Node) arriveRouted(m *remote.Inbound, e *actor.Envelope) error {
 	if k == nil {
 		return noKind(in.req.ID)
 	}
+	if in.req.Locate {
+		return n.locateFor(in)
+	}
 	if err := in.bind(k, in.req.ID); err != nil {
 		return err
 	}
@@ -136,9 +139,6 @@ func (n *Node) route(in *inCall) error {
 // own. What may yet become so is parked until the next view.
 func (n *Node) ownsFor(in *inCall) (parked bool, err error) {
 	if n.router == nil {
-		if in.from.Client {
-			return n.resolveFor(in)
-		}
 		return false, notOwner(in.req.ID, n.View())
 	}
 	at := n.views.current.Load()
@@ -157,14 +157,17 @@ func (n *Node) ownsFor(in *inCall) (parked bool, err error) {
 	return false, notOwner(in.req.ID, v)
 }
 
-// resolveFor asks the lookup for a client, which may not ask it itself. The client is told where the
-// identity lives, and calls it there.
-func (n *Node) resolveFor(in *inCall) (parked bool, err error) {
+// locateFor asks the lookup for a client, which may not ask it itself, or for a member that does not host the
+// kind, and so does not know its strategy. It is told where the identity lives, and calls it there.
+func (n *Node) locateFor(in *inCall) error {
+	if n.router != nil {
+		return refuse(grain.Unimplemented, fmt.Errorf("cluster: where %s lives, who asks can tell himself: it is with its owner: %w", in.req.ID, core.ErrUnsupported))
+	}
 	if n.resolving.Add(1) > maxHandling {
 		n.resolving.Add(-1)
-		return false, core.WithDelivery(core.Retry(fmt.Errorf("cluster: call of %s: %d clients are being looked up for already: %w", in.req.ID, maxHandling, core.ErrOverloaded), retryLimit), core.Undelivered)
+		return core.WithDelivery(core.Retry(fmt.Errorf("cluster: where %s lives: %d are being looked up for others already: %w", in.req.ID, maxHandling, core.ErrOverloaded), retryLimit), core.Undelivered)
 	}
-	n.group.Go("resolve for a client", func() {
+	n.group.Go("resolve for another", func() {
 		defer n.resolving.Add(-1)
 		wait := in.req.Remaining
 		if wait <= 0 || wait > n.cfg.CallTimeout {
@@ -177,9 +180,9 @@ func (n *Node) resolveFor(in *inCall) (parked bool, err error) {
 			in.Reply(0, nil, core.WithDelivery(err, core.Undelivered))
 			return
 		}
-		in.Reply(0, nil, &wireform.Placed{Err: notOwner(in.req.ID, n.View()), Place: place})
+		in.Reply(0, &wireform.Response{Place: place}, nil)
 	})
-	return true, nil
+	return nil
 }
 
 // newer reports whether s names a view that v has still to become.

@@ -28,8 +28,9 @@ const (
 // Kind is one sort of grain. Generated code and KindOf make it; the fields are the application's, set
 // before the kind is given to a node and not modified afterwards.
 //
-// Strategy is used by members that have the kind. One that has not, and is the first to call an identity,
-// knows no strategy of it and places by rendezvous: give all members the kind, or call from its hosts.
+// Strategy decides wherever the first call comes from: members that do not have the kind, and clients, ask one
+// that has it where an identity lives. Members that host one kind with different strategies each place by
+// their own.
 type Kind struct {
 	Name           string
 	Strategy       core.Strategy // nil: rendezvous

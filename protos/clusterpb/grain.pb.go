@@ -49,7 +49,9 @@ type GrainRequest struct {
 	// Own: the method may run twice for one call.
 	Idempotent bool `protobuf:"varint,106,opt,name=idempotent,proto3" json:"idempotent,omitempty"`
 	// Own: identities, as text, whose turns wait for this call, outermost first.
-	CallChain     []string `protobuf:"bytes,107,rep,name=call_chain,json=callChain,proto3" json:"call_chain,omitempty"`
+	CallChain []string `protobuf:"bytes,107,rep,name=call_chain,json=callChain,proto3" json:"call_chain,omitempty"`
+	// Own: nothing is called; the answer tells where the identity lives, or has come to live for it.
+	Locate        bool `protobuf:"varint,108,opt,name=locate,proto3" json:"locate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -159,6 +161,13 @@ func (x *GrainRequest) GetCallChain() []string {
 		return x.CallChain
 	}
 	return nil
+}
+
+func (x *GrainRequest) GetLocate() bool {
+	if x != nil {
+		return x.Locate
+	}
+	return false
 }
 
 // GrainResponse answers a call between Granary members. Proto.Actor members are answered with the
@@ -330,7 +339,7 @@ var File_granary_grain_proto protoreflect.FileDescriptor
 
 const file_granary_grain_proto_rawDesc = "" +
 	"\n" +
-	"\x13granary/grain.proto\x12\acluster\x1a\x14granary/values.proto\"\xf9\x02\n" +
+	"\x13granary/grain.proto\x12\acluster\x1a\x14granary/values.proto\"\x91\x03\n" +
 	"\fGrainRequest\x12!\n" +
 	"\fmethod_index\x18\x01 \x01(\x05R\vmethodIndex\x12!\n" +
 	"\fmessage_data\x18\x02 \x01(\fR\vmessageData\x12*\n" +
@@ -346,7 +355,8 @@ const file_granary_grain_proto_rawDesc = "" +
 	"idempotent\x18j \x01(\bR\n" +
 	"idempotent\x12\x1d\n" +
 	"\n" +
-	"call_chain\x18k \x03(\tR\tcallChain\"\x90\x01\n" +
+	"call_chain\x18k \x03(\tR\tcallChain\x12\x16\n" +
+	"\x06locate\x18l \x01(\bR\x06locate\"\x90\x01\n" +
 	"\rGrainResponse\x12!\n" +
 	"\fmessage_data\x18\x01 \x01(\fR\vmessageData\x12*\n" +
 	"\x11message_type_name\x18\x02 \x01(\tR\x0fmessageTypeName\x120\n" +

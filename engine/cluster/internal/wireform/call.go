@@ -53,6 +53,7 @@ type Request struct {
 	Remaining  time.Duration // 0: no deadline
 	Idempotent bool
 	Chain      []string
+	Locate     bool // only the place is asked for
 }
 
 // WireType is the full name of the message.
@@ -77,6 +78,9 @@ func (r *Request) AppendWire(b []byte) ([]byte, error) {
 	}
 	for _, id := range r.Chain {
 		b = appendString(b, 107, id)
+	}
+	if r.Locate {
+		b = appendVarint(b, 108, 1)
 	}
 	return b, nil
 }
@@ -148,6 +152,8 @@ func (r *Request) field(f field) error {
 		return f.flag(&r.Idempotent)
 	case 107:
 		return r.link(f)
+	case 108:
+		return f.flag(&r.Locate)
 	}
 	return nil
 }

@@ -36,8 +36,8 @@ func TestWireFormsAreThoseOfTheSchema(t *testing.T) {
 		want proto.Message
 	}{
 		{&Request{}, &clusterpb.GrainRequest{}},
-		{&Request{Index: -1, Data: []byte("d"), Codec: "json", Method: []byte("Say"), Routed: true, ID: core.Identity{Kind: "K", Key: "k"}, View: view, Remaining: time.Second, Idempotent: true, Chain: []string{"K/a", "K/b"}}, &clusterpb.GrainRequest{
-			MethodIndex: -1, MessageData: []byte("d"), MessageTypeName: "json", Method: "Say", Kind: "K", Identity: "k", RemainingMicros: 1e6, Idempotent: true, CallChain: []string{"K/a", "K/b"},
+		{&Request{Index: -1, Data: []byte("d"), Codec: "json", Method: []byte("Say"), Routed: true, ID: core.Identity{Kind: "K", Key: "k"}, View: view, Remaining: time.Second, Idempotent: true, Chain: []string{"K/a", "K/b"}, Locate: true}, &clusterpb.GrainRequest{
+			MethodIndex: -1, MessageData: []byte("d"), MessageTypeName: "json", Method: "Say", Kind: "K", Identity: "k", RemainingMicros: 1e6, Idempotent: true, CallChain: []string{"K/a", "K/b"}, Locate: true,
 			View: &granarypb.ViewStamp{Lineage: "L", Epoch: 7, Hash: 1 << 60},
 		}},
 		{&Response{Data: []byte("d"), Codec: "json", Place: place}, &clusterpb.GrainResponse{MessageData: []byte("d"), MessageTypeName: "json", Placement: &granarypb.Placement{Pid: convert.PIDToProto(place.PID), Token: &granarypb.Token{Epoch: 3, Seq: 9}}}},
@@ -68,7 +68,7 @@ func TestWireFormsAreThoseOfTheSchema(t *testing.T) {
 
 func TestWireRoundTrips(t *testing.T) {
 	place := core.Placement{PID: core.PID{Address: "h:1", ID: "g/x", Member: "m"}, Token: core.Token{Epoch: 3, Seq: 9}}
-	request := Request{Index: 2, Data: []byte("d"), Codec: "json", Method: []byte("Say"), Routed: true, ID: core.Identity{Kind: "K", Key: "k"}, View: Stamp{"L", 7, 8}, Remaining: time.Second, Idempotent: true, Chain: []string{"K/a"}}
+	request := Request{Index: 2, Data: []byte("d"), Codec: "json", Method: []byte("Say"), Routed: true, ID: core.Identity{Kind: "K", Key: "k"}, View: Stamp{"L", 7, 8}, Remaining: time.Second, Idempotent: true, Chain: []string{"K/a"}, Locate: true}
 	data, _ := request.AppendWire(nil)
 	var gotRequest Request
 	if err := ParseRequest(data, &gotRequest); err != nil || !reflect.DeepEqual(gotRequest, request) {
@@ -159,7 +159,7 @@ func TestWireTypesAreChecked(t *testing.T) {
 		wrap  func([]byte) []byte
 		parse func([]byte) error
 	}{
-		{"request", map[protowire.Number]protowire.Type{1: v, 2: b, 3: b, 100: b, 101: b, 102: b, 103: b, 105: v, 106: v, 107: b}, inside(), func(data []byte) error { return ParseRequest(data, &Request{}) }},
+		{"request", map[protowire.Number]protowire.Type{1: v, 2: b, 3: b, 100: b, 101: b, 102: b, 103: b, 105: v, 106: v, 107: b, 108: v}, inside(), func(data []byte) error { return ParseRequest(data, &Request{}) }},
 		{"view", stampTypes, inside(102), func(data []byte) error { return ParseRequest(data, &Request{}) }},
 		{"response", map[protowire.Number]protowire.Type{1: b, 2: b, 100: b}, inside(), func(data []byte) error { return ParseResponse(data, &Response{}) }},
 		{"placement", map[protowire.Number]protowire.Type{1: b, 2: b}, inside(100), func(data []byte) error { return ParseResponse(data, &Response{}) }},
