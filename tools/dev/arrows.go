@@ -15,6 +15,8 @@ const prefix = "github.com/granary-go/granary/"
 var arrows = []arrow{
 	{"providers/", prefix + "engine", "plug-ins are testable against a fake host"},
 	{"providers/", prefix + "protos", "only lookups talk to each other"},
+	{"stores/", prefix + "protos", "only lookups talk to each other"},
+	{"stores/", prefix + "engine", "plug-ins know contracts only"},
 	{"lookups/", prefix + "engine", "plug-ins are testable against a fake host"},
 	{"protos", prefix + "core", "generated code depends on protobuf alone"},
 	{"engine/actor", "google.golang.org/", "local actors know no network and no protobuf"},

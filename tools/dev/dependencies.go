@@ -14,6 +14,7 @@ var allowed = map[string][]string{
 	"engine":               {"google.golang.org/grpc", "google.golang.org/protobuf", "github.com/google/wire"},
 	"lookups/disthash":     {"google.golang.org/protobuf", "github.com/google/wire"},
 	"providers/memberlist": {"github.com/hashicorp/memberlist", "github.com/google/wire"},
+	"stores/bbolt":         {"go.etcd.io/bbolt", "github.com/google/wire"},
 	"engine/internal/sim":  {},
 	"cmd/granary-gen":      {"google.golang.org/protobuf", "github.com/bufbuild/protocompile"},
 }
@@ -91,6 +92,8 @@ var reach = []struct{ module, packages, to string }{
 	{"lookups/disthash", "./...", prefix + "engine"},
 	{"providers/memberlist", "./...", prefix + "engine"},
 	{"providers/memberlist", "./...", prefix + "protos"},
+	{"stores/bbolt", "./...", prefix + "engine"},
+	{"stores/bbolt", "./...", prefix + "protos"},
 }
 
 func checkReach(w *workspace, bad *findings) {
