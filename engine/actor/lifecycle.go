@@ -157,7 +157,7 @@ func (c *cell) end() {
 	c.phase = gone
 	c.cancelTimers() // those that Stopping and Stopped made
 	a := c.actor
-	c.ref.sys.registry.remove(c.ref.id, c)
+	c.ref.sys.registry.remove(c)
 	c.box.mu.Lock()
 	c.dead.Store(true)
 	c.actor = nil

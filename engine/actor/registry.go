@@ -3,6 +3,8 @@ package actor
 import (
 	"hash/maphash"
 	"sync"
+
+	"github.com/granary-go/granary/engine/internal/index"
 )
 
 const registryShards = 128
@@ -15,44 +17,51 @@ type registry struct {
 
 type registryShard struct {
 	mu    sync.RWMutex
-	cells map[string]*cell
+	cells index.Table[string, *cell]
 	procs map[string]Process
 	_     [64]byte // shards do not share cache lines
 }
 
-func (r *registry) shard(id string) *registryShard {
-	return &r.shards[maphash.String(r.seed, id)%registryShards]
+// Key is the name of the actor, for the registry.
+func (c *cell) Key() string { return c.ref.id }
+
+// shard is where id belongs, and its hash.
+func (r *registry) shard(id string) (s *registryShard, hash uint64) {
+	hash = maphash.String(r.seed, id)
+	return &r.shards[hash%registryShards], hash
 }
 
 // get finds the actor or the process of this name; at most one of the two is set.
 func (r *registry) get(id string) (*cell, Process) {
-	s := r.shard(id)
+	s, hash := r.shard(id)
 	s.mu.RLock()
-	c, p := s.cells[id], s.procs[id]
+	c, p := s.cells.Get(hash, id), s.procs[id]
 	s.mu.RUnlock()
 	return c, p
 }
 
+// takenLocked is called under the shard's lock.
+func (s *registryShard) takenLocked(hash uint64, id string) bool {
+	return s.cells.Get(hash, id) != nil || s.procs[id] != nil
+}
+
 // add enters c; false: the name is taken.
 func (r *registry) add(c *cell) bool {
-	s := r.shard(c.ref.id)
+	s, hash := r.shard(c.ref.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cells[c.ref.id] != nil || s.procs[c.ref.id] != nil {
+	if s.takenLocked(hash, c.ref.id) {
 		return false
 	}
-	if s.cells == nil {
-		s.cells = make(map[string]*cell)
-	}
-	s.cells[c.ref.id] = c
+	s.cells.Put(hash, c)
 	return true
 }
 
 func (r *registry) addProcess(id string, p Process) bool {
-	s := r.shard(id)
+	s, hash := r.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cells[id] != nil || s.procs[id] != nil {
+	if s.takenLocked(hash, id) {
 		return false
 	}
 	if s.procs == nil {
@@ -63,17 +72,15 @@ func (r *registry) addProcess(id string, p Process) bool {
 }
 
 // remove takes c's name back, if it still is c's.
-func (r *registry) remove(id string, c *cell) {
-	s := r.shard(id)
+func (r *registry) remove(c *cell) {
+	s, hash := r.shard(c.ref.id)
 	s.mu.Lock()
-	if s.cells[id] == c {
-		delete(s.cells, id)
-	}
+	s.cells.Delete(hash, c)
 	s.mu.Unlock()
 }
 
 func (r *registry) removeProcess(id string) {
-	s := r.shard(id)
+	s, _ := r.shard(id)
 	s.mu.Lock()
 	delete(s.procs, id)
 	s.mu.Unlock()
@@ -90,7 +97,7 @@ func (r *registry) list(want func(*cell) bool, limit int) []*cell {
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.RLock()
-		for _, c := range s.cells {
+		for c := range s.cells.All() {
 			if len(out) == limit {
 				break
 			}

@@ -14,38 +14,61 @@ import (
 )
 
 // activation is one running grain: the actor that holds it, and what stands behind its Self.
+//
+// It is 192 bytes, a size class of the allocator, with nothing to spare: what few activations need is in
+// extras, and what is known from elsewhere (the kind's name, the PID) is not kept again.
 type activation struct {
 	node  *Node
 	kind  *kind
-	id    core.Identity
-	place core.Placement
+	key   string // of the identity
+	token core.Token
 	ref   *actor.Ref
-	made  time.Time // for Observer.Activated; zero without one
 	last  atomic.Int64
 	turns turns
 	outer frame // of the turns that come through the mailbox
 
-	// Guarded by the table's shard.
-	stopping bool
-	gone     chan struct{} // closed at the end; made by who waits for it
-	parked   []*inCall     // routed calls that wait for the end, to be routed again
-
 	// Of the turn.
 	grain    any
-	failed   error // why the start failed; every message is answered with it
-	told     bool  // one was
-	started  bool  // the grain's own start-up succeeded
-	running  bool  // code of the grain runs; still set at the end: it panicked
+	failed   *error // why the start failed; every message is answered with it
+	told     bool   // one was
+	started  bool   // the grain's own start-up succeeded
+	running  bool   // code of the grain runs; still set at the end: it panicked
 	draining bool
 	why      core.StopReason
 
+	stopping bool    // guarded by the table's shard, as ending is
+	ending   *ending // nil: nobody waits for the end
+
 	starting atomic.Pointer[turnContext] // of the grain's own start-up, while it runs
-	unwanted atomic.Bool                 // told to end
-	broken   atomic.Bool                 // a reentrant turn failed: what is queued runs on the next activation
 	extra    atomic.Pointer[extras]
-	sealed   atomic.Bool // no reentrant turn begins any more
-	ended    atomic.Bool
+	marks    atomic.Uint32
 }
+
+// The marks of an activation. None is ever taken back.
+const (
+	unwanted uint32 = 1 << iota // told to end
+	broken                      // a reentrant turn failed: what is queued runs on the next activation
+	sealed                      // no reentrant turn begins any more
+	ended
+)
+
+func (a *activation) mark(m uint32)        { a.marks.Or(m) }
+func (a *activation) marked(m uint32) bool { return a.marks.Load()&m != 0 }
+
+// ending is who waits for the end of an activation.
+type ending struct {
+	gone   chan struct{} // closed at the end; nil: nobody waits for that
+	parked []*inCall     // routed calls, to be routed again
+}
+
+// id is what the activation runs.
+func (a *activation) id() core.Identity { return core.Identity{Kind: a.kind.Name, Key: a.key} }
+
+// Key is id, for the table.
+func (a *activation) Key() core.Identity { return a.id() }
+
+// place is where it runs. It is called once ref is set.
+func (a *activation) place() core.Placement { return core.Placement{PID: a.ref.PID(), Token: a.token} }
 
 // The engine's own messages to an activation; they pass its mailbox's bound.
 type (
@@ -85,7 +108,7 @@ func (a *activation) Receive(c *actor.Context) {
 // start is the first turn: the factory, then the grain's own start-up. What fails is the answer of
 // all who wait, and the end of the activation; so is a panic, or the end of the goroutine.
 func (a *activation) start() {
-	a.node.acts.get(a.id) // waits for spawn to be done
+	a.node.acts.get(a.id()) // waits for spawn to be done
 	a.outer.begin()
 	defer a.outer.end()
 	ctx := a.outer.newTurn(a.node.base, a.node.Self(), nil, nil)
@@ -117,21 +140,24 @@ func (a *activation) begun(err error) {
 	if err == nil {
 		a.started = true
 		if f := a.node.observer.Activated; f != nil {
-			f(a.Activation(), a.node.clock.Now().Sub(a.made))
+			f(a.Activation(), a.node.clock.Now().Sub(a.more().made))
 		}
 		return
 	}
-	if a.unwanted.Load() { // it was told to end while it started: those who wait find it at its next place
-		a.failed = errStopping(a.id)
+	if a.marked(unwanted) { // it was told to end while it started: those who wait find it at its next place
+		a.fail(errStopping(a.id()))
 		return
 	}
-	a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: an activation failed to start", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.Any("error", err))
-	a.failed = core.WithDelivery(grain.ErrorOf(err), core.Undelivered)
+	a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: an activation failed to start", slog.String("kind", a.kind.Name), quoted(a.key), slog.Any("error", err))
+	a.fail(core.WithDelivery(grain.ErrorOf(err), core.Undelivered))
 	// The call that made it is on its way and is to be told: the end comes after the first answer.
 	a.node.clock.AfterFunc(failedLinger, func() {
 		_ = a.node.sys.Nudge(a.ref, drain{core.StopFailed}) // it has ended by then, as a rule
 	})
 }
+
+// fail notes why the start failed.
+func (a *activation) fail(err error) { a.failed = &err }
 
 // guardian ends an activation whose code failed. One whose start ended its goroutine is not over yet:
 // it answers those who wait, as after any failed start.
@@ -156,13 +182,13 @@ func (a *activation) local(c *actor.Context, call *localCall) {
 		return
 	}
 	if a.failed != nil {
-		reply(e, nil, a.failed)
+		reply(e, nil, *a.failed)
 		call.release()
 		a.told = true
 		return
 	}
-	if a.broken.Load() {
-		reply(e, nil, errStopping(a.id))
+	if a.marked(broken) {
+		reply(e, nil, errStopping(a.id()))
 		call.release()
 		return
 	}
@@ -210,7 +236,7 @@ func (f *frame) localTurn(call *localCall) (turn *turnContext) {
 // logOneWay gives the error of a method without an answer to the log.
 func (a *activation) logOneWay(m *grain.MethodSpec, err error) {
 	if err != nil && m.OneWay {
-		a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: a one-way method failed", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.String("method", m.Name), slog.Any("error", err))
+		a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: a one-way method failed", slog.String("kind", a.kind.Name), quoted(a.key), slog.String("method", m.Name), slog.Any("error", err))
 	}
 }
 
@@ -251,10 +277,10 @@ func (a *activation) beginDrain(c *actor.Context, why core.StopReason) {
 	}
 	a.node.acts.stopping(a)
 	if a.failed != nil {
-		c.Refuse(a.failed)
+		c.Refuse(*a.failed)
 		return
 	}
-	c.Refuse(errStopping(a.id))
+	c.Refuse(errStopping(a.id()))
 }
 
 func (a *activation) stopIfIdle(c *actor.Context) {
@@ -279,7 +305,7 @@ func (a *activation) stopped() {
 	a.node.acts.stopping(a)
 	a.stopTimers()
 	if !alone {
-		a.node.log.LogAttrs(a.node.base, slog.LevelError, "cluster: a reentrant turn goes on after the end of its activation", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.String("why", a.why.String()))
+		a.node.log.LogAttrs(a.node.base, slog.LevelError, "cluster: a reentrant turn goes on after the end of its activation", slog.String("kind", a.kind.Name), quoted(a.key), slog.String("why", a.why.String()))
 		return
 	}
 	g, ok := a.grain.(grain.Deactivator)
@@ -304,14 +330,14 @@ func (a *activation) deactivate(ctx *turnContext, g grain.Deactivator) {
 	err := g.Deactivate(ctx, a.why)
 	ended = true
 	if err != nil && !errors.Is(err, context.Canceled) {
-		a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: a grain failed to deactivate", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.String("why", a.why.String()), slog.Any("error", err))
+		a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: a grain failed to deactivate", slog.String("kind", a.kind.Name), quoted(a.key), slog.String("why", a.why.String()), slog.Any("error", err))
 	}
 }
 
 // closed comes after the last turn, whatever happened in it. Observers hear of the end before another
 // activation may begin.
 func (a *activation) closed() {
-	a.ended.Store(true)
+	a.mark(ended)
 	defer a.node.ended(a)
 	defer a.node.acts.remove(a) // before ended, also if an observer panics
 	if f := a.node.observer.Fenced; f != nil && a.why == core.StopFenced {
@@ -324,7 +350,7 @@ func (a *activation) closed() {
 
 // Activation names the grain and where it runs.
 func (a *activation) Activation() core.Activation {
-	return core.Activation{Identity: a.id, Placement: a.place}
+	return core.Activation{Identity: a.id(), Placement: a.place()}
 }
 
 func quoted(key string) slog.Attr { return slog.String("key", key) }

@@ -3,8 +3,8 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
 	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +13,7 @@ import (
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/cluster/internal/wireform"
 	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/index"
 	"github.com/granary-go/granary/engine/remote"
 )
 
@@ -57,91 +58,113 @@ func newKind(k grain.Kind) *kind {
 
 // table is what runs here. It is safe for concurrent use.
 type table struct {
-	seed   maphash.Seed
+	hash   func(core.Identity) uint64
 	shards [64]tableShard
 }
 
 type tableShard struct {
-	mu sync.Mutex
-	m  map[core.Identity]*activation
-	_  [48]byte // shards do not share cache lines
+	mu sync.RWMutex
+	index.Table[core.Identity, *activation]
+	_ [40]byte // shards do not share cache lines
 }
 
-func newTable() *table {
-	t := &table{seed: maphash.MakeSeed()}
-	for i := range t.shards {
-		t.shards[i].m = map[core.Identity]*activation{}
-	}
-	return t
-}
+func newTable(hash func(core.Identity) uint64) *table { return &table{hash: hash} }
 
-func (t *table) shard(id core.Identity) *tableShard {
-	return &t.shards[maphash.Comparable(t.seed, id)%uint64(len(t.shards))]
+func (t *table) shard(hash uint64) *tableShard { return &t.shards[hash%uint64(len(t.shards))] }
+
+// shardOf is the shard of a with its lock held, and the hash of its identity.
+func (t *table) shardOf(a *activation) (s *tableShard, hash uint64) {
+	hash = t.hash(a.id())
+	s = t.shard(hash)
+	s.mu.Lock()
+	return s, hash
 }
 
 // get finds the activation of id; stopping ones too.
-func (t *table) get(id core.Identity) (a *activation, stopping bool) {
-	s := t.shard(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a = s.m[id]
+func (t *table) get(id core.Identity) (a *activation, stopping bool) { return t.find(t.hash(id), id) }
+
+// find is get for who has the hash of id.
+func (t *table) find(hash uint64, id core.Identity) (a *activation, stopping bool) {
+	s := t.shard(hash)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	a = s.Get(hash, id)
 	return a, a != nil && a.stopping
 }
 
 // stopping marks a: from here on calls by identity wait for its end.
 func (t *table) stopping(a *activation) {
-	s := t.shard(a.id)
-	s.mu.Lock()
+	s, _ := t.shardOf(a)
 	a.stopping = true
 	s.mu.Unlock()
 }
 
 // end is closed when the activation of id that is stopping has ended; nil if there is none.
 func (t *table) end(id core.Identity) <-chan struct{} {
-	s := t.shard(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.m[id]; a != nil && a.stopping {
-		return a.goneLocked()
+	a, stopping := t.get(id)
+	if !stopping {
+		return nil
 	}
-	return nil
+	gone, running := t.endOf(a)
+	if !running {
+		return nil
+	}
+	return gone
 }
 
-// goneLocked is called under the shard's lock.
-func (a *activation) goneLocked() <-chan struct{} {
-	if a.gone == nil {
-		a.gone = make(chan struct{})
+// endOf is closed when a has ended; running is false if it has.
+func (t *table) endOf(a *activation) (gone <-chan struct{}, running bool) {
+	s, hash := t.shardOf(a)
+	defer s.mu.Unlock()
+	if s.Get(hash, a.id()) != a {
+		return nil, false
 	}
-	return a.gone
+	e := a.endingLocked()
+	if e.gone == nil {
+		e.gone = make(chan struct{})
+	}
+	return e.gone, true
+}
+
+// endingLocked is called under the shard's lock.
+func (a *activation) endingLocked() *ending {
+	if a.ending == nil {
+		a.ending = new(ending)
+	}
+	return a.ending
 }
 
 // park keeps a routed call until a has ended. False: a has ended by now, or too many wait.
 func (t *table) park(a *activation, in *inCall) bool {
-	s := t.shard(a.id)
-	s.mu.Lock()
+	s, hash := t.shardOf(a)
 	defer s.mu.Unlock()
-	if s.m[a.id] != a || len(a.parked) >= maxParked || !a.node.room(in) {
+	if s.Get(hash, a.id()) != a {
 		return false
 	}
-	a.parked = append(a.parked, in)
+	e := a.endingLocked()
+	if len(e.parked) >= maxParked || !a.node.room(in) {
+		return false
+	}
+	e.parked = append(e.parked, in)
 	return true
 }
 
 // remove takes a out, and routes again what waited for that.
 func (t *table) remove(a *activation) {
-	s := t.shard(a.id)
-	s.mu.Lock()
-	if s.m[a.id] == a {
-		delete(s.m, a.id)
+	s, hash := t.shardOf(a)
+	if s.Delete(hash, a) {
 		a.kind.live.Add(-1)
 	}
-	if a.gone != nil {
-		close(a.gone)
-	}
-	parked := a.parked
-	a.parked = nil
+	e := a.ending
+	a.ending = nil
 	s.mu.Unlock()
-	for _, in := range parked {
+	if e == nil {
+		return
+	}
+	if e.gone != nil {
+		close(e.gone)
+	}
+	for _, in := range e.parked {
 		a.node.reroute(in)
 	}
 }
@@ -151,12 +174,9 @@ func (t *table) all() iter.Seq[*activation] {
 	return func(yield func(*activation) bool) {
 		for i := range t.shards {
 			s := &t.shards[i]
-			s.mu.Lock()
-			batch := make([]*activation, 0, len(s.m))
-			for _, a := range s.m {
-				batch = append(batch, a)
-			}
-			s.mu.Unlock()
+			s.mu.RLock()
+			batch := slices.AppendSeq(make([]*activation, 0, s.Len()), s.All())
+			s.mu.RUnlock()
 			for _, a := range batch {
 				if !yield(a) {
 					return
@@ -169,6 +189,7 @@ func (t *table) all() iter.Seq[*activation] {
 // order is what an activation is made by.
 type order struct {
 	id    core.Identity
+	hash  uint64 // of id; set by activate
 	token core.Token
 	by    core.MemberID // who caused it, for the limit of new ones a second
 	owned bool          // made by ownership alone: who owns the identity is asked again at the end
@@ -180,7 +201,8 @@ func (n *Node) activate(o order) (*activation, error) {
 	if k == nil {
 		return nil, noKind(o.id)
 	}
-	s := n.acts.shard(o.id)
+	o.hash = n.acts.hash(o.id)
+	s := n.acts.shard(o.hash)
 	s.mu.Lock()
 	a, err := n.activateLocked(s, k, o)
 	s.mu.Unlock()
@@ -197,7 +219,7 @@ func (n *Node) activate(o order) (*activation, error) {
 }
 
 func (n *Node) activateLocked(s *tableShard, k *kind, o order) (*activation, error) {
-	if a := s.m[o.id]; a != nil {
+	if a := s.Get(o.hash, o.id); a != nil {
 		return a, existing(a, o.token)
 	}
 	switch {
@@ -216,34 +238,33 @@ func (n *Node) activateLocked(s *tableShard, k *kind, o order) (*activation, err
 
 // existing judges an order by the token of what runs already.
 func existing(a *activation, t core.Token) error {
-	switch order := t.Compare(a.place.Token); {
+	switch order := t.Compare(a.token); {
 	case a.stopping:
-		return errStopping(a.id)
+		return errStopping(a.id())
 	case t.IsZero() || order == 0:
 		return nil
 	case order < 0:
-		return core.WithDelivery(fmt.Errorf("cluster: activate %s under %s: it runs under %s: %w", a.id, t, a.place.Token, core.ErrFenced), core.Undelivered)
+		return core.WithDelivery(fmt.Errorf("cluster: activate %s under %s: it runs under %s: %w", a.id(), t, a.token, core.ErrFenced), core.Undelivered)
 	default:
-		return core.WithDelivery(fmt.Errorf("cluster: activate %s under %s: it runs under %s: %w", a.id, t, a.place.Token, core.ErrConflict), core.Undelivered)
+		return core.WithDelivery(fmt.Errorf("cluster: activate %s under %s: it runs under %s: %w", a.id(), t, a.token, core.ErrConflict), core.Undelivered)
 	}
 }
 
 // spawn makes the activation under the shard's lock, so that its end cannot be told before it is in
 // the table; its first turn waits for the lock, so that it sees itself complete.
 func (n *Node) spawn(s *tableShard, k *kind, o order) (*activation, error) {
-	a := &activation{node: n, kind: k, id: o.id}
+	a := &activation{node: n, kind: k, key: o.id.Key, token: o.token}
 	a.outer.a, a.outer.ended = a, true
-	a.place.Token = o.token
 	if n.observer.Activated != nil {
-		a.made = n.clock.Now()
+		a.more().made = n.clock.Now()
 	}
 	a.touch()
 	ref, err := n.sys.SpawnActor(activationPrefix, k.props, a)
 	if err != nil {
 		return nil, core.WithDelivery(fmt.Errorf("cluster: activate %s: %w", o.id, err), core.Undelivered)
 	}
-	a.ref, a.place.PID = ref, ref.PID()
-	s.m[o.id] = a
+	a.ref = ref
+	s.Put(o.hash, a)
 	k.live.Add(1)
 	return a, nil
 }
@@ -260,7 +281,7 @@ func (h host) Activate(ctx context.Context, id core.Identity, t core.Token) (cor
 	if a == nil {
 		return core.Placement{}, err
 	}
-	return a.place, err
+	return a.place(), err
 }
 
 func noKind(id core.Identity) error {
@@ -300,7 +321,7 @@ func (n *Node) handleLookup(ctx context.Context, from core.Member, view *wirefor
 // within a turn that the last one would have to wait for is refused.
 func (h host) Deactivate(ctx context.Context, id core.Identity, t core.Token, why core.StopReason) error {
 	a, _ := h.n.acts.get(id)
-	if a == nil || a.place.Token != t {
+	if a == nil || a.token != t {
 		return nil
 	}
 	if turn := h.n.turnOf(ctx); turn != nil && a.heldUpBy(turn) {
@@ -312,11 +333,7 @@ func (h host) Deactivate(ctx context.Context, id core.Identity, t core.Token, wh
 
 // end drains a and waits until it has ended or ctx has.
 func (n *Node) end(ctx context.Context, a *activation, why core.StopReason) error {
-	s := n.acts.shard(a.id)
-	s.mu.Lock()
-	running := s.m[a.id] == a
-	gone := a.goneLocked()
-	s.mu.Unlock()
+	gone, running := n.acts.endOf(a)
 	if !running {
 		return nil
 	}
@@ -332,7 +349,7 @@ func (n *Node) end(ctx context.Context, a *activation, why core.StopReason) erro
 // askToEnd has a finish its queue and end. A start-up that still runs is of use to nobody any more:
 // its context ends.
 func (a *activation) askToEnd(why core.StopReason) {
-	a.unwanted.Store(true)
+	a.mark(unwanted)
 	_ = a.node.sys.Nudge(a.ref, drain{why}) // it may be ending already
 	if ctx := a.starting.Load(); ctx != nil {
 		ctx.cancel(context.Canceled)

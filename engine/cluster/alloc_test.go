@@ -3,7 +3,6 @@ package cluster_test
 import (
 	"context"
 	"log/slog"
-	"runtime"
 	"testing"
 	"time"
 
@@ -48,93 +47,6 @@ func single(t testing.TB, cfg cluster.Config, kinds ...grain.Kind) *cluster.Node
 
 func back(ctx context.Context, c grain.Caller, key string, in *clusterpb.ClusterIdentity) (*clusterpb.ClusterIdentity, error) {
 	return grain.Do[*clusterpb.ClusterIdentity](ctx, c, grain.Request{To: core.Identity{Kind: "Echo", Key: key}, Method: "Back", Index: 0, Arg: in})
-}
-
-// TestLocalCallDoesNotAllocate, but for an eighth of its context.
-func TestLocalCallDoesNotAllocate(t *testing.T) {
-	node := single(t, cluster.Config{}, echoKind())
-	in := &clusterpb.ClusterIdentity{}
-	ctx := t.Context()
-	call := func() {
-		if out, err := back(ctx, node, "a", in); err != nil || out != in {
-			t.Fatal(out, err)
-		}
-	}
-	call()
-	if n := testing.AllocsPerRun(2000, call); n != 0 {
-		t.Fatalf("%v allocations a call, want 0", n)
-	}
-}
-
-// TestBytesPerLocalCall: the context of a turn is all that a call needs, made several at a time.
-func TestBytesPerLocalCall(t *testing.T) {
-	node := single(t, cluster.Config{}, echoKind())
-	in := &clusterpb.ClusterIdentity{}
-	ctx := t.Context()
-	const n = 20_000
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range n {
-		if _, err := back(ctx, node, "a", in); err != nil {
-			t.Fatal(err)
-		}
-	}
-	runtime.ReadMemStats(&after)
-	objects, bytes := float64(after.Mallocs-before.Mallocs)/n, float64(after.TotalAlloc-before.TotalAlloc)/n
-	t.Logf("%.2f objects and %.0f bytes a call", objects, bytes)
-	if objects > 0.25 || bytes > 200 {
-		t.Errorf("%.2f objects and %.0f bytes a call, want an eighth of one, and 100 bytes", objects, bytes)
-	}
-}
-
-// TestBytesPerActivation measures an empty grain with all that stands for it in tables and caches, under
-// the lookup of one process, which keeps a directory, and under one that places by ownership alone.
-func TestBytesPerActivation(t *testing.T) {
-	for name, row := range map[string]struct {
-		lookup func() (core.Lookup, error)
-		limit  float64
-	}{"directory": {nil, 1600}, "ownership": {newRing, 1250}} {
-		t.Run(name, func(t *testing.T) {
-			parts := cluster.Single(echoKind())
-			if row.lookup != nil {
-				parts.Lookup, _ = row.lookup()
-			}
-			each := bytesPerActivation(t, parts)
-			t.Logf("%.0f bytes an activation", each)
-			if each > row.limit {
-				t.Errorf("%.0f bytes an activation, want at most %.0f with tables and caches", each, row.limit)
-			}
-		})
-	}
-}
-
-func bytesPerActivation(t *testing.T, parts cluster.Components) float64 {
-	t.Helper()
-	node, err := cluster.New(cluster.Config{StopTimeout: 2 * time.Minute, Logger: slog.New(slog.DiscardHandler)}, parts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := node.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = node.Stop(context.Background()) })
-	in := &clusterpb.ClusterIdentity{}
-	var before, after runtime.MemStats
-	const n = 20_000
-	keys := make([]string, n)
-	for i := range keys {
-		keys[i] = core.Token{Seq: uint64(i)}.String()
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	for _, key := range keys {
-		if _, err := back(t.Context(), node, key, in); err != nil {
-			t.Fatal(err)
-		}
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	return float64(after.HeapAlloc-before.HeapAlloc) / n
 }
 
 func BenchmarkLocalCallProto(b *testing.B) {

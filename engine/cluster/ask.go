@@ -286,8 +286,8 @@ func (in *inCall) cancel() {
 
 // remote runs a call that came over the wire, in the activation's mailbox turn.
 func (a *activation) remote(in *inCall) {
-	if a.broken.Load() {
-		in.Reply(0, nil, in.placed(a, errStopping(a.id)))
+	if a.marked(broken) {
+		in.Reply(0, nil, in.placed(a, errStopping(a.id())))
 		return
 	}
 	a.outer.begin()
@@ -302,11 +302,11 @@ func (a *activation) remote(in *inCall) {
 // runRemote is the turn of a call that came over the wire.
 func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
 	if !in.begin() {
-		return nil, core.WithDelivery(fmt.Errorf("cluster: call of %s: its caller gave up while it was queued: %w", a.id, context.Canceled), core.Undelivered)
+		return nil, core.WithDelivery(fmt.Errorf("cluster: call of %s: its caller gave up while it was queued: %w", a.id(), context.Canceled), core.Undelivered)
 	}
 	if a.failed != nil {
 		a.told = true
-		return nil, a.failed
+		return nil, *a.failed
 	}
 	turn := f.newTurn(a.node.base, in.from.Member, in.headers, in.chain())
 	defer turn.cancel(context.Canceled)
@@ -341,7 +341,7 @@ func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
 	}
 	out := &wireform.Response{}
 	if in.req.Routed {
-		out.Place = a.place
+		out.Place = a.place()
 	}
 	if out.Data, err = in.method.EncodeReply(v, nil); err != nil {
 		return nil, in.placed(a, core.WithDelivery(err, core.Delivered))
@@ -368,5 +368,5 @@ func (in *inCall) placed(a *activation, err error) error {
 	if !in.req.Routed {
 		return err
 	}
-	return &wireform.Placed{Err: err, Place: a.place}
+	return &wireform.Placed{Err: err, Place: a.place()}
 }

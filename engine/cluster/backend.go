@@ -24,7 +24,7 @@ func (a *activation) Call(ctx context.Context, r grain.Request) (grain.Reply, er
 	}
 	number := a.outer.strays()
 	defer a.outer.strayed(number)
-	return a.node.callFrom(ctx, r, []core.Identity{a.id})
+	return a.node.callFrom(ctx, r, []core.Identity{a.id()})
 }
 
 // callWithin makes a call that the turn t waits for.
@@ -46,8 +46,8 @@ func (a *activation) mayCall(ctx context.Context, r *grain.Request) error {
 	if err := ctx.Err(); err != nil {
 		return core.WithDelivery(fmt.Errorf("cluster: call %s of %s: %w", r.Method, r.To, err), core.Undelivered)
 	}
-	if a.ended.Load() {
-		return core.WithDelivery(fmt.Errorf("cluster: call %s of %s: the activation of %s has ended: %w", r.Method, r.To, a.id, core.ErrStopped), core.Undelivered)
+	if a.marked(ended) {
+		return core.WithDelivery(fmt.Errorf("cluster: call %s of %s: the activation of %s has ended: %w", r.Method, r.To, a.id(), core.ErrStopped), core.Undelivered)
 	}
 	return nil
 }
@@ -81,7 +81,7 @@ func (a *activation) Timer(d time.Duration, every bool, f func(context.Context) 
 	}
 	x := a.more()
 	x.mu.Lock()
-	if a.ended.Load() {
+	if a.marked(ended) {
 		x.mu.Unlock()
 		return func() {}
 	}
@@ -132,7 +132,7 @@ func (t *timer) run(a *activation) {
 	err := t.f(ctx)
 	a.running = false
 	if err != nil {
-		a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: a timer of a grain failed", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.Any("error", err))
+		a.node.log.LogAttrs(a.node.base, slog.LevelWarn, "cluster: a timer of a grain failed", slog.String("kind", a.kind.Name), quoted(a.key), slog.Any("error", err))
 	}
 	if t.every {
 		t.arm()
@@ -161,12 +161,12 @@ var _ grain.Backend = (*activation)(nil)
 // reenter has a call that came back to its own chain run in a turn beside the mailbox, if the method
 // allows it; otherwise it could never be answered, and is refused.
 func (a *activation) reenter(chain []core.Identity, m *grain.MethodSpec, run func(*frame)) (taken bool, err error) {
-	if err := grain.CheckChain(chain, a.id, m.Reentrant); err != nil {
+	if err := grain.CheckChain(chain, a.id(), m.Reentrant); err != nil {
 		return true, err
 	}
 	f := &frame{a: a}
 	if !a.enter(f) {
-		return true, &actor.DeadLetterError{Target: a.place.PID}
+		return true, &actor.DeadLetterError{Target: a.place().PID}
 	}
 	a.node.group.Go("reentrant turn", func() {
 		f.begin()
@@ -186,7 +186,7 @@ func (a *activation) enter(f *frame) bool {
 	x := a.more()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if a.sealed.Load() {
+	if a.marked(sealed) {
 		return false
 	}
 	if x.inner == nil {
@@ -205,7 +205,7 @@ func (f *frame) runs(turn *turnContext) {
 	x.mu.Lock()
 	x.inner[f] = turn
 	x.mu.Unlock()
-	if f.a.sealed.Load() {
+	if f.a.marked(sealed) {
 		turn.cancel(context.Canceled)
 	}
 }
@@ -224,7 +224,7 @@ func (a *activation) exit(f *frame) {
 // seal lets no reentrant turn begin any more, and ends the contexts of those that run. The channel is
 // closed when the last of them is over; nil: there is none.
 func (a *activation) seal() <-chan struct{} {
-	a.sealed.Store(true) // before the look at extras: enter looks in the reverse order
+	a.mark(sealed) // before the look at extras: enter looks in the reverse order
 	x := a.extra.Load()
 	if x == nil {
 		return nil
@@ -290,8 +290,8 @@ func (a *activation) innerRemote(f *frame, in *inCall) {
 // guard runs a reentrant turn and answers its caller, however it ends: a panic or the end of its goroutine
 // is the caller's answer and the end of the activation, as in any turn. After the last turn nothing runs.
 func (a *activation) guard(run func() (any, error), answer func(v any, err error)) {
-	if a.sealed.Load() {
-		answer(nil, &actor.DeadLetterError{Target: a.place.PID})
+	if a.marked(sealed) {
+		answer(nil, &actor.DeadLetterError{Target: a.place().PID})
 		return
 	}
 	ended := false
@@ -301,7 +301,7 @@ func (a *activation) guard(run func() (any, error), answer func(v any, err error
 		}
 		p := recover()
 		a.logCrash("a reentrant method", p)
-		a.broken.Store(true)                                // before the answer, so that no later call finds this grain
+		a.mark(broken)                                      // before the answer, so that no later call finds this grain
 		_ = a.node.sys.Nudge(a.ref, drain{core.StopFailed}) // it may be ending already
 		answer(nil, core.WithDelivery(grain.PanicIn("the method", p), core.Delivered))
 	}()
@@ -312,6 +312,6 @@ func (a *activation) guard(run func() (any, error), answer func(v any, err error
 
 // logCrash tells of code of the grain that panicked or ended its goroutine.
 func (a *activation) logCrash(what string, p any) {
-	a.node.log.LogAttrs(a.node.base, slog.LevelError, "cluster: panic in a grain", slog.String("kind", a.id.Kind), quoted(a.id.Key), slog.String("in", what),
+	a.node.log.LogAttrs(a.node.base, slog.LevelError, "cluster: panic in a grain", slog.String("kind", a.kind.Name), quoted(a.key), slog.String("in", what),
 		slog.String("error", grain.PanicIn(what, p).Message), slog.String("stack", string(debug.Stack())))
 }

@@ -254,7 +254,7 @@ func (n *Node) forget(id core.Identity, pid core.PID) {
 
 // attempt finds the target and asks it once. pid is where the call went; zero if it is not known.
 func (n *Node) attempt(ctx context.Context, q *question) (grain.Reply, core.PID, error) {
-	if e, ok := n.cache.Get(q.To); ok {
+	if e, ok := n.known(q.To); ok {
 		if f := n.observer.Resolved; f != nil {
 			f(q.To, "cache", 0, nil)
 		}
@@ -276,6 +276,17 @@ func (n *Node) attempt(ctx context.Context, q *question) (grain.Reply, core.PID,
 	}
 	reply, err := n.ask(ctx, e.Ref, e.PID.Member, q, false)
 	return reply, e.PID, err
+}
+
+// known is where id lives, as far as it is known without asking anybody: here, or where the cache says.
+func (n *Node) known(id core.Identity) (pidcache.Entry, bool) {
+	hash := n.acts.hash(id)
+	if !n.departed.Load() {
+		if a, stopping := n.acts.find(hash, id); a != nil && !stopping {
+			return pidcache.Entry{Placement: a.place(), Ref: a.ref}, true
+		}
+	}
+	return n.cache.Find(hash, id)
 }
 
 func (n *Node) noMember(id core.Identity) error {
@@ -383,14 +394,13 @@ func (n *Node) began() time.Time {
 
 func (n *Node) remember(id core.Identity, place core.Placement) pidcache.Entry {
 	e := pidcache.Entry{Placement: place}
-	if place.PID.Member == n.id {
-		if a, _ := n.acts.get(id); a != nil && a.place == place {
+	if place.PID.Member == n.id { // what runs here is found in its table
+		if a, _ := n.acts.get(id); a != nil && a.place() == place {
 			e.Ref = a.ref
+			return e
 		}
 	}
-	if e.Ref == nil {
-		e.Ref = n.sys.Ref(place.PID)
-	}
+	e.Ref = n.sys.Ref(place.PID)
 	n.cache.Put(id, e)
 	return e
 }

@@ -36,7 +36,7 @@ func TestCancelBetweenTheBeginOfATurnAndItsContext(t *testing.T) {
 	limited := *spec
 	limited.Timeout = time.Hour // so that the turn looks at the clock
 	n := testNode(t)
-	a := &activation{node: n, kind: k, id: core.Identity{Kind: "K", Key: "k"}, grain: 0}
+	a := &activation{node: n, kind: k, key: "k", grain: 0}
 	a.outer.a = a
 	in := &inCall{node: n, method: &limited, from: &remote.Peer{}}
 	in.req.Codec, in.req.Data = "json", []byte("1")

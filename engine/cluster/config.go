@@ -62,8 +62,7 @@ type Config struct {
 	// StopTimeout bounds Stop. Default 10 s; 30 s suits grains that have much to save.
 	StopTimeout time.Duration
 
-	// CacheSize is how many locations of grains the node remembers, those of its own included.
-	// Each costs about 250 bytes. Default 262,144.
+	// CacheSize is how many locations of grains on other members the node remembers. Each costs about 250 bytes. Default 262,144.
 	CacheSize int
 
 	// RemovalGrace is how long a member is kept in the view that a provider without an order reports no

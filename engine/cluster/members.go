@@ -298,6 +298,23 @@ func (n *Node) ownID() core.MemberID {
 	return n.id
 }
 
+// welcome lets what lives on a member be found there.
+func (n *Node) welcome(id core.MemberID) {
+	n.cache.Readmit(id)
+	if id == n.id {
+		n.departed.Store(false)
+	}
+}
+
+// depart has calls look anew for what lives on a member. What runs here is still called by who knows the
+// process, but not found by its identity.
+func (n *Node) depart(id core.MemberID) {
+	n.cache.DropMember(id)
+	if id == n.id {
+		n.departed.Store(true)
+	}
+}
+
 // install tells everybody of a new view, in the order in which they depend on each other: who can be
 // reached, where identities are known to be, who owns them, whom gossip tells, and those who merely want
 // to know. Events follow when it returns.
@@ -305,16 +322,16 @@ func (n *Node) install(e membership.Effect) {
 	old, t := n.View(), e.Topology
 	n.links.set(n, old, t)
 	for _, m := range t.Joined {
-		n.cache.Readmit(m.ID)
+		n.welcome(m.ID)
 	}
 	for _, m := range t.Left {
-		n.cache.DropMember(m.ID)
+		n.depart(m.ID)
 		n.rates.Forget(m.ID)
 	}
 	if n.router != nil { // what runs on a leaver belongs to others by this view, and is ended there
 		for _, m := range slices.Concat(t.Joined, t.Changed) {
 			if m.Status == core.Leaving {
-				n.cache.DropMember(m.ID)
+				n.depart(m.ID)
 				if simbug.On("leaver-blocked-for-good") {
 					n.remote.Block(m.ID)
 				}

@@ -131,6 +131,7 @@ type Node struct {
 	events     atomic.Pointer[actor.EventStream]
 
 	open          atomic.Bool // calls are taken
+	departed      atomic.Bool // this node has left the view, or does, and so places what runs here elsewhere
 	draining      atomic.Bool // nothing new is activated
 	halted        atomic.Bool // nothing waits for a view any more
 	fenced        atomic.Bool // activations end without saving
@@ -173,7 +174,8 @@ func New(cfg Config, parts Components) (*Node, error) {
 	n.random = n.newRandom()
 	n.base, n.cancel = context.WithCancelCause(context.Background()) // the one root of this service
 	n.group, n.after = group.New(), group.New()
-	n.cache, n.acts, n.rates = pidcache.New(cfg.CacheSize), newTable(), ratelimit.New(n.clock)
+	n.cache, n.rates = pidcache.New(cfg.CacheSize), ratelimit.New(n.clock)
+	n.acts = newTable(n.cache.Hash)
 	n.views.init()
 	n.news.machine = membership.NewEvents(n.ownID())
 	n.life.init()
@@ -319,10 +321,10 @@ func (n *Node) Activations() iter.Seq[core.Activation] {
 	}
 }
 
-// Where tells where the node would send a call of id now, if it knows without asking anybody: from
-// its cache, or because ownership alone decides.
+// Where tells where the node would send a call of id now, if it knows without asking anybody: it
+// runs here, or the cache has it, or ownership alone decides.
 func (n *Node) Where(id core.Identity) (core.MemberID, bool) {
-	if e, ok := n.cache.Get(id); ok {
+	if e, ok := n.known(id); ok {
 		return e.PID.Member, true
 	}
 	if n.router != nil && n.View() != nil {
@@ -344,7 +346,7 @@ type Health struct {
 	Members int
 	// Suspects are the members that are suspected to be dead, in ascending order.
 	Suspects []core.MemberID
-	// Cached is how many locations of grains are known.
+	// Cached is how many locations of grains on other members are remembered.
 	Cached int
 }
 

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/grain"
+	"github.com/granary-go/granary/engine/internal/pidcache"
 )
 
 // TestWaitingCallsAreBoundedInBytes at the bound less one, at the bound, and above it.
@@ -35,7 +37,7 @@ func TestWaitingCallsAreBoundedInNumber(t *testing.T) {
 		waiting int
 		fits    bool
 	}{{maxParked - 2, true}, {maxParked - 1, true}, {maxParked, false}, {maxParked + 1, false}} {
-		n := &Node{clock: core.SystemClock{}, acts: newTable()}
+		n := &Node{clock: core.SystemClock{}, acts: newTable(pidcache.New(1).Hash)}
 		in := &inCall{node: n, size: 1}
 		in.req.ID = core.Identity{Kind: "K", Key: "k"}
 
@@ -48,9 +50,10 @@ func TestWaitingCallsAreBoundedInNumber(t *testing.T) {
 			t.Errorf("the refusal: %v (%v)", err, core.DeliveryOf(err))
 		}
 
-		a := &activation{node: n, id: in.req.ID, parked: make([]*inCall, tt.waiting)}
-		n.acts.shard(a.id).m[a.id] = a
-		if fits := n.acts.park(a, in); fits != tt.fits || len(a.parked) != tt.waiting+btoi(fits) {
+		a := &activation{node: n, kind: &kind{Kind: grain.Kind{Name: "K"}}, key: in.req.ID.Key, ending: &ending{parked: make([]*inCall, tt.waiting)}}
+		hash := n.acts.hash(a.id())
+		n.acts.shard(hash).Put(hash, a)
+		if fits := n.acts.park(a, in); fits != tt.fits || len(a.ending.parked) != tt.waiting+btoi(fits) {
 			t.Errorf("%d wait for an end: one more fits: %v, want %v", tt.waiting, fits, tt.fits)
 		}
 		if got, want := n.parkedBytes.Load(), int64(2*btoi(tt.fits)); got != want {

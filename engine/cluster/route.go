@@ -311,6 +311,7 @@ var (
 
 // extras are the parts that few activations need; made when first used.
 type extras struct {
+	made   time.Time // when it was asked for; only for Observer.Activated
 	mu     sync.Mutex
 	timers map[*timer]struct{}
 	inner  map[*frame]*turnContext // reentrant turns that wait or run; nil: its context has yet to be made
@@ -332,7 +333,7 @@ func gate(target actor.Actor, e *actor.Envelope) (taken bool, err error) {
 	a := target.(*activation)
 	switch m := e.Message.(type) {
 	case *localCall:
-		if m.chain == nil || !slices.Contains(m.chain, a.id) || !a.waits(m.method) {
+		if m.chain == nil || !slices.Contains(m.chain, a.id()) || !a.waits(m.method) {
 			return false, nil
 		}
 		own := *e // the gate's envelope is lent
@@ -365,7 +366,7 @@ func (a *activation) arrive(m *remote.Inbound, e *actor.Envelope) error {
 	if err != nil {
 		return err
 	}
-	if err := in.bind(a.kind, a.id); err != nil {
+	if err := in.bind(a.kind, a.id()); err != nil {
 		return err
 	}
 	a.node.routed.add(in)
@@ -381,7 +382,7 @@ func (a *activation) arrive(m *remote.Inbound, e *actor.Envelope) error {
 }
 
 func (a *activation) gateRemote(in *inCall) (taken bool, err error) {
-	if len(in.req.Chain) == 0 || !slices.Contains(in.req.Chain, a.id.String()) || !a.waits(in.method) {
+	if len(in.req.Chain) == 0 || !slices.Contains(in.req.Chain, a.id().String()) || !a.waits(in.method) {
 		return false, nil
 	}
 	return a.reenter(in.chain(), in.method, func(f *frame) { a.innerRemote(f, in) })

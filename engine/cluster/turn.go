@@ -15,15 +15,21 @@ import (
 type turns struct {
 	mu        sync.Mutex
 	held      bool
-	suspended int // turns that wait for calls of theirs
-	waiters   []chan struct{}
+	suspended int32   // turns that wait for calls of theirs
+	last      *waiter // in the order of their coming; its next is the first
+}
+
+// waiter waits for the right to run.
+type waiter struct {
+	mine chan struct{} // closed when the right is handed over
+	next *waiter
 }
 
 // frame is one turn at a time: it counts the calls that the turn waits for. Guarded by the turns of a.
 type frame struct {
 	a       *activation
-	waiting int
-	astray  int           // calls under a context that does not tell whose turn made them
+	waiting int32
+	astray  int32         // calls under a context that does not tell whose turn made them
 	holds   bool          // the right to run
 	ended   bool          // calls that goroutines of the handler left behind count no more
 	number  uint64        // tells the turns of one frame apart, from 1
@@ -46,21 +52,27 @@ func (t *turns) take() {
 		t.held = true
 		return
 	}
-	mine := make(chan struct{})
-	t.waiters = append(t.waiters, mine)
+	w := &waiter{mine: make(chan struct{})}
+	if w.next = w; t.last != nil {
+		w.next, t.last.next = t.last.next, w
+	}
+	t.last = w
 	t.mu.Unlock()
-	<-mine // handed over: held stays true
+	<-w.mine // handed over: held stays true
 	t.mu.Lock()
 }
 
 // give passes the right on; mu is held.
 func (t *turns) give() {
-	if len(t.waiters) == 0 {
-		t.held, t.waiters = false, nil
+	if t.last == nil {
+		t.held = false
 		return
 	}
-	close(t.waiters[0])
-	t.waiters = t.waiters[1:]
+	first := t.last.next
+	if t.last.next = first.next; first == t.last {
+		t.last = nil
+	}
+	close(first.mine)
 }
 
 // yield gives the right back if the frame holds it; mu is held.
@@ -176,7 +188,7 @@ func (a *activation) heldUpBy(c *turnContext) bool {
 	suspended := t.suspended > 0
 	own := c.frame.a == a && !c.frame.ended && c.frame.number == c.number
 	t.mu.Unlock()
-	return own || suspended && c.frame.a != a && grain.InChain(c.chain(), a.id)
+	return own || suspended && c.frame.a != a && grain.InChain(c.chain(), a.id())
 }
 
 // invoke runs one method. The error is what the caller may see; a panic passes through.
@@ -297,9 +309,9 @@ func (c *turnContext) chain() []core.Identity {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.told == nil {
-		return []core.Identity{c.frame.a.id}
+		return []core.Identity{c.frame.a.id()}
 	}
-	return grain.AppendChain(c.told.Chain, c.frame.a.id)
+	return grain.AppendChain(c.told.Chain, c.frame.a.id())
 }
 
 // Deadline is the earlier one of the call's and the parent's.

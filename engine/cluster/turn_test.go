@@ -48,7 +48,7 @@ func TestTurnsTakeTurns(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if a.turns.held || a.turns.suspended != 0 || len(a.turns.waiters) != 0 {
+		if a.turns.held || a.turns.suspended != 0 || a.turns.last != nil {
 			t.Errorf("left over: %+v", &a.turns)
 		}
 	})

@@ -68,13 +68,17 @@ func New(limit int) *Cache {
 	return c
 }
 
-func (c *Cache) shard(id core.Identity) *shard {
-	return &c.shards[maphash.Comparable(c.seed, id)%shards]
-}
+func (c *Cache) shard(id core.Identity) *shard { return &c.shards[c.Hash(id)%shards] }
+
+// Hash is what the cache sorts identities by, for others who need one of the same identity.
+func (c *Cache) Hash(id core.Identity) uint64 { return maphash.Comparable(c.seed, id) }
 
 // Get finds the entry of id. It does not allocate.
-func (c *Cache) Get(id core.Identity) (Entry, bool) {
-	s := c.shard(id)
+func (c *Cache) Get(id core.Identity) (Entry, bool) { return c.Find(c.Hash(id), id) }
+
+// Find is Get for who has the Hash of id.
+func (c *Cache) Find(hash uint64, id core.Identity) (Entry, bool) {
+	s := &c.shards[hash%shards]
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	i, ok := s.index[id]
