@@ -23,15 +23,16 @@ type directory struct {
 	hosts   map[core.MemberID]*hosted
 }
 
-// hosted is what one member has.
+// hosted is a member that may have entries.
 type hosted struct {
 	lookup *Lookup
-	ids    map[core.Identity]struct{}
+	id     core.MemberID
+	n      int // entries; which ones, they say themselves
 }
 
 // entry is the one order for an identity, carried out or not.
 type entry struct {
-	host  core.MemberID
+	at    *hosted
 	token core.Token
 	pid   core.PID   // zero until the host has activated it
 	was   core.Token // of an activation that may still run at the host; zero: none
@@ -54,7 +55,7 @@ func (d *directory) enlist(id core.MemberID, l *Lookup, now time.Time) error {
 	if d.epoch == 0 {
 		d.epoch = uint64(max(now.UnixMilli(), 1))
 	}
-	d.hosts[id] = &hosted{lookup: l, ids: map[core.Identity]struct{}{}}
+	d.hosts[id] = &hosted{lookup: l, id: id}
 	return nil
 }
 
@@ -85,9 +86,9 @@ func (d *directory) order(id core.Identity, host core.MemberID) (entry, error) {
 	if !listed {
 		return entry{}, fmt.Errorf("member %s is gone: %w", host, core.ErrNotOwner)
 	}
-	e := &entry{host: host, token: d.next()}
+	e := &entry{at: at, token: d.next()}
 	d.entries[id] = e
-	at.ids[id] = struct{}{}
+	at.n++
 	return *e, nil
 }
 
@@ -98,9 +99,8 @@ func (d *directory) begin(id core.Identity, t core.Token, l *Lookup) (placed boo
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e, known := d.entries[id]
-	at, listed := d.hosts[l.self]
 	switch {
-	case !known || e.token != t || e.host != l.self || !listed || at.lookup != l:
+	case !known || e.token != t || e.at.lookup != l:
 		return false, fmt.Errorf("the order for %s under %s does not stand: %w", id, t, core.ErrNotOwner)
 	case !e.pid.IsZero():
 		return true, nil
@@ -151,7 +151,7 @@ func (d *directory) released(a core.Activation) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e, known := d.entries[a.Identity]
-	if !known || e.host != a.PID.Member {
+	if !known || e.at.id != a.PID.Member {
 		return
 	}
 	switch {
@@ -187,8 +187,10 @@ func (d *directory) drop(member core.MemberID) {
 		return
 	}
 	delete(d.hosts, member)
-	for id := range at.ids {
-		delete(d.entries, id)
+	for id, e := range d.entries {
+		if e.at == at {
+			delete(d.entries, id)
+		}
 	}
 }
 
@@ -196,7 +198,7 @@ func (d *directory) drop(member core.MemberID) {
 func (d *directory) delist(member core.MemberID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if at, listed := d.hosts[member]; listed && len(at.ids) == 0 {
+	if at, listed := d.hosts[member]; listed && at.n == 0 {
 		delete(d.hosts, member)
 	}
 }
@@ -204,7 +206,5 @@ func (d *directory) delist(member core.MemberID) {
 // remove forgets an entry. d.mu is held.
 func (d *directory) remove(id core.Identity, e *entry) {
 	delete(d.entries, id)
-	if at, listed := d.hosts[e.host]; listed {
-		delete(at.ids, id)
-	}
+	e.at.n--
 }

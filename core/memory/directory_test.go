@@ -217,7 +217,7 @@ func TestAnActivationInDoubtIsStopped(t *testing.T) {
 		first, known := hub.dir.find(cart)
 		_, _ = l.Resolve(t.Context(), cart)
 		second, _ := hub.dir.find(cart)
-		if !known || !first.doubt || first.token != second.token || second.host != "b" {
+		if !known || !first.doubt || first.token != second.token || second.at.id != "b" {
 			t.Errorf("the order in doubt is %+v, then %+v, want one host and one token", first, second)
 		}
 	})

@@ -189,12 +189,12 @@ func (l *Lookup) order(view *core.View, id core.Identity) (entry, error) {
 // send has the host of e carry it out.
 func (l *Lookup) send(ctx context.Context, view *core.View, id core.Identity, e entry) error {
 	var err error
-	if e.host == l.self {
+	if e.at.id == l.self {
 		err = l.perform(ctx, id, e.token)
 	} else {
-		to, listed := view.Member(e.host)
+		to, listed := view.Member(e.at.id)
 		if !listed {
-			return fmt.Errorf("it is with member %s, which is not in the view here: %w", e.host, core.ErrNotOwner)
+			return fmt.Errorf("it is with member %s, which is not in the view here: %w", e.at.id, core.ErrNotOwner)
 		}
 		_, err = l.host.Call(ctx, to, core.Message{Type: OrderType, Data: order{e.token, id}.encode()})
 	}
@@ -202,7 +202,7 @@ func (l *Lookup) send(ctx context.Context, view *core.View, id core.Identity, e 
 	case ctx.Err() != nil:
 		return core.ErrStopped
 	case errors.Is(err, core.ErrStopped): // the host, not this lookup
-		return core.Retry(fmt.Errorf("member %s is stopping: %w", e.host, core.ErrBusy), soon)
+		return core.Retry(fmt.Errorf("member %s is stopping: %w", e.at.id, core.ErrBusy), soon)
 	}
 	return err
 }
