@@ -143,15 +143,25 @@ type lateViews struct {
 	core.Provider
 	clock *atomic.Bool
 	by    time.Duration
+	mu    sync.Mutex // held while it reports: views of one instant stay in order
+	views []*core.View
 }
 
 func (p *lateViews) Join(ctx context.Context, e core.Env, self core.Member, report func(*core.View)) error {
 	return p.Provider.Join(ctx, e, self, func(v *core.View) {
-		if p.clock.Load() {
-			e.Clock.AfterFunc(p.by, func() { report(v) })
+		if !p.clock.Load() {
+			report(v)
 			return
 		}
-		report(v)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.views = append(p.views, v)
+		e.Clock.AfterFunc(p.by, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			report(p.views[0])
+			p.views = p.views[1:]
+		})
 	})
 }
 
