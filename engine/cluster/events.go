@@ -97,11 +97,12 @@ type SelfEvicted struct {
 	Epoch  uint64
 }
 
-// StateChanged tells that a member has set a gossiped key, or that its new value has arrived here.
+// StateChanged tells that a member has set or removed a gossiped key, or that this has become known here.
 type StateChanged struct {
 	Member  core.MemberID
 	Key     string
 	Version uint64 // of this key of this member; it grows
+	Gone    bool   // the key was removed
 }
 
 // EventsLost tells a subscriber that it did not get so many events, as it was too slow: what was so

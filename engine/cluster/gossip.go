@@ -162,6 +162,9 @@ func (g *gossiper) carryOut(from core.MemberID, e gossip.Effect) {
 		answerGossip(g.asked, e)
 	case gossip.Changed:
 		g.changed(from, e)
+	case gossip.Withdrawn:
+		g.states.withdrawn(e)
+		g.n.publish(StateChanged{Member: e.Member, Key: e.Key, Version: e.Version, Gone: true})
 	case gossip.Removed:
 		g.loads.forget(e.Member)
 		g.states.gone(e.Member)
@@ -297,6 +300,8 @@ func (g *gossiper) setOwn(key string, value core.Message, push bool) {
 // changed passes on that a key has a new value.
 func (g *gossiper) changed(from core.MemberID, e gossip.Changed) {
 	switch e.Key {
+	case gossip.KeyKeys: // what follows from it is told by Withdrawn
+		return
 	case gossip.KeyHeartbeat:
 		g.loads.note(e.Member, e.Value)
 		if e.Member != g.n.id && e.Member != from {

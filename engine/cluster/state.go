@@ -52,44 +52,77 @@ type StateValue struct {
 // "heartbeat", "left" and "blocked" are the engine's.
 //
 // It waits until the value is in force here, which takes no time to speak of; that is no promise that
-// anybody else knows it. What is refused counts as "cluster.gossip.refused". Errors: ErrStateKeys,
-// ErrStateSize, core.ErrInvalid (the key, or a value that cannot be written), core.ErrUnsupported (a
-// client reads only: what it set would be kept by all members on the word of one that is none of them), core.ErrStopped (before Start or after Stop), the cause of ctx.
+// anybody else knows it. What is refused counts as "cluster.gossip.refused".
+//
+// A client sets no state: it reads, by State, StateOf and WatchState, what members set. What it set would be
+// kept by all members on the word of one that is none of them, and the role of a client is to call grains and
+// nothing else; let it call one that sets the key on a member.
+//
+// Errors: ErrStateKeys, ErrStateSize, core.ErrInvalid (the key, or a value that cannot be written),
+// core.ErrUnsupported (on a client), core.ErrStopped (before Start or after Stop), the cause of ctx.
 func (n *Node) SetState(ctx context.Context, key string, value any) error {
 	message, err := stateMessage(value)
 	if err == nil {
 		err = n.checkSet(key, message)
 	}
 	if err == nil {
-		err = n.gossip.set(ctx, key, message)
+		err = n.gossip.write(ctx, gossip.Set{Key: key, Value: message})
 	}
 	if err == nil {
 		return nil
 	}
+	return n.notSet("set", key, err)
+}
+
+// RemoveState has this member say nothing under key any more; that there is nothing to remove is no error.
+// Every member and every client takes what it knew out, within a few rounds of gossip, and does not take it
+// back from anybody who knows no better. The key may be set again at any time.
+//
+// The key counts against the bound of SetState until all members of the view have heard. Errors: as of
+// SetState.
+func (n *Node) RemoveState(ctx context.Context, key string) error {
+	err := n.checkKey(key)
+	if err == nil {
+		err = n.gossip.write(ctx, gossip.Unset{Key: key})
+	}
+	if err == nil {
+		return nil
+	}
+	return n.notSet("remove", key, err)
+}
+
+func (n *Node) notSet(what, key string, err error) error {
 	if errors.Is(err, core.ErrInvalid) {
 		n.gossip.countRefused(1)
 	}
-	return fmt.Errorf("cluster: set state %.80q: %w", key, err)
+	return fmt.Errorf("cluster: %s state %.80q: %w", what, key, err)
 }
 
 func (n *Node) checkSet(key string, value core.Message) error {
+	if err := n.checkKey(key); err != nil {
+		return err
+	}
+	return gossip.CheckSet(key, value)
+}
+
+func (n *Node) checkKey(key string) error {
 	if n.cfg.Client {
 		return fmt.Errorf("a client reads state, it sets none; set it on a member, or call a grain that does: %w", core.ErrUnsupported)
 	}
 	if strings.HasPrefix(key, "$") || slices.Contains(engineKeys(), key) {
 		return fmt.Errorf("the key is the engine's own: %w", core.ErrInvalid)
 	}
-	return gossip.CheckSet(key, value)
+	return nil
 }
 
 func engineKeys() []string {
 	return []string{gossip.KeyTopology, gossip.KeyHeartbeat, gossip.KeyLeft, gossip.KeyBlocked}
 }
 
-// set writes an own key and waits until it is in force.
-func (g *gossiper) set(ctx context.Context, key string, value core.Message) error {
+// write has the machine write an own key, or remove it, and waits until that is in force.
+func (g *gossiper) write(ctx context.Context, in gossip.Input) error {
 	done := make(chan error, 1)
-	if !g.running.Load() || !g.post(func() { done <- g.setNow(key, value) }) {
+	if !g.running.Load() || !g.post(func() { done <- g.writeNow(in) }) {
 		return fmt.Errorf("the node is not running: %w", core.ErrStopped)
 	}
 	select {
@@ -100,10 +133,10 @@ func (g *gossiper) set(ctx context.Context, key string, value core.Message) erro
 	}
 }
 
-// setNow writes an own key; only the owner calls it.
-func (g *gossiper) setNow(key string, value core.Message) error {
+// writeNow is write; only the owner calls it.
+func (g *gossiper) writeNow(in gossip.Input) error {
 	g.unset = nil
-	g.step(gossip.Set{Key: key, Value: value})
+	g.step(in)
 	return g.unset
 }
 
@@ -189,13 +222,25 @@ func (s *states) changed(e gossip.Changed) {
 	}
 }
 
+// withdrawn takes a key out and tells those who follow it.
+func (s *states) withdrawn(e gossip.Withdrawn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.by[e.Member], e.Key)
+	for w := range s.watches {
+		if w.key == e.Key {
+			w.drop(e.Member, e.Version)
+		}
+	}
+}
+
 // gone forgets a member.
 func (s *states) gone(member core.MemberID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.by, member)
 	for w := range s.watches {
-		w.drop(member)
+		w.drop(member, 0)
 	}
 }
 
@@ -296,7 +341,8 @@ type StateUpdate[T any] struct {
 	Member  core.MemberID
 	Value   T
 	Version uint64 // it orders all writes of the member
-	// Gone says that the member is in the view no more, or is blocked: it says nothing any longer.
+	// Gone says that the member says nothing under the key any longer: it has removed it, and Version is that
+	// of the removal; or it is in the view no more, or blocked, and Version is 0.
 	Gone bool
 }
 
@@ -388,12 +434,12 @@ func (w *watch) offer(member core.MemberID, v gossip.Value) {
 	w.put(update{member: member, value: v})
 }
 
-// drop has the reader told that a member is gone, if the reader knows of it.
-func (w *watch) drop(member core.MemberID) {
+// drop has the reader told that a member says nothing any more, if the reader knows that it did.
+func (w *watch) drop(member core.MemberID, version uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, told := w.told[member]; told {
-		w.put(update{member: member, gone: true})
+		w.put(update{member: member, value: gossip.Value{Version: version}, gone: true})
 		return
 	}
 	w.take(member)

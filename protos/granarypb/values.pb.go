@@ -501,6 +501,53 @@ func (x *GossipLine) GetVersion() uint64 {
 	return 0
 }
 
+// StateKeys is the value of the gossip key "$keys": the keys that its owner had when it last removed one. What
+// the owner wrote before and is not listed is no more.
+type StateKeys struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 64.
+	Keys          []*StateKeys_Key `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateKeys) Reset() {
+	*x = StateKeys{}
+	mi := &file_granary_values_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateKeys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateKeys) ProtoMessage() {}
+
+func (x *StateKeys) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_values_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateKeys.ProtoReflect.Descriptor instead.
+func (*StateKeys) Descriptor() ([]byte, []int) {
+	return file_granary_values_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *StateKeys) GetKeys() []*StateKeys_Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
 // BlockedMembers is the value of the gossip key "blocked": the bans that the owner itself has made.
 type BlockedMembers struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -512,7 +559,7 @@ type BlockedMembers struct {
 
 func (x *BlockedMembers) Reset() {
 	*x = BlockedMembers{}
-	mi := &file_granary_values_proto_msgTypes[5]
+	mi := &file_granary_values_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +571,7 @@ func (x *BlockedMembers) String() string {
 func (*BlockedMembers) ProtoMessage() {}
 
 func (x *BlockedMembers) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_values_proto_msgTypes[5]
+	mi := &file_granary_values_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +584,7 @@ func (x *BlockedMembers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockedMembers.ProtoReflect.Descriptor instead.
 func (*BlockedMembers) Descriptor() ([]byte, []int) {
-	return file_granary_values_proto_rawDescGZIP(), []int{5}
+	return file_granary_values_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BlockedMembers) GetMembers() []*BlockedMember {
@@ -560,7 +607,7 @@ type BlockedMember struct {
 
 func (x *BlockedMember) Reset() {
 	*x = BlockedMember{}
-	mi := &file_granary_values_proto_msgTypes[6]
+	mi := &file_granary_values_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +619,7 @@ func (x *BlockedMember) String() string {
 func (*BlockedMember) ProtoMessage() {}
 
 func (x *BlockedMember) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_values_proto_msgTypes[6]
+	mi := &file_granary_values_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +632,7 @@ func (x *BlockedMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockedMember.ProtoReflect.Descriptor instead.
 func (*BlockedMember) Descriptor() ([]byte, []int) {
-	return file_granary_values_proto_rawDescGZIP(), []int{6}
+	return file_granary_values_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *BlockedMember) GetId() string {
@@ -598,6 +645,61 @@ func (x *BlockedMember) GetId() string {
 func (x *BlockedMember) GetRemainingMillis() int64 {
 	if x != nil {
 		return x.RemainingMillis
+	}
+	return 0
+}
+
+// Key is one of them.
+type StateKeys_Key struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the key.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Sequence number of its value.
+	Version       uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateKeys_Key) Reset() {
+	*x = StateKeys_Key{}
+	mi := &file_granary_values_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateKeys_Key) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateKeys_Key) ProtoMessage() {}
+
+func (x *StateKeys_Key) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_values_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateKeys_Key.ProtoReflect.Descriptor instead.
+func (*StateKeys_Key) Descriptor() ([]byte, []int) {
+	return file_granary_values_proto_rawDescGZIP(), []int{5, 0}
+}
+
+func (x *StateKeys_Key) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StateKeys_Key) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
 	}
 	return 0
 }
@@ -624,6 +726,11 @@ const file_granary_values_proto_rawDesc = "" +
 	"\n" +
 	"GossipLine\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"l\n" +
+	"\tStateKeys\x12*\n" +
+	"\x04keys\x18\x01 \x03(\v2\x16.granary.StateKeys.KeyR\x04keys\x1a3\n" +
+	"\x03Key\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\"B\n" +
 	"\x0eBlockedMembers\x120\n" +
 	"\amembers\x18\x01 \x03(\v2\x16.granary.BlockedMemberR\amembers\"J\n" +
@@ -664,7 +771,7 @@ func file_granary_values_proto_rawDescGZIP() []byte {
 }
 
 var file_granary_values_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_granary_values_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_granary_values_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_granary_values_proto_goTypes = []any{
 	(MemberStatus)(0),      // 0: granary.MemberStatus
 	(Delivery)(0),          // 1: granary.Delivery
@@ -674,20 +781,23 @@ var file_granary_values_proto_goTypes = []any{
 	(*Placement)(nil),      // 5: granary.Placement
 	(*Refusal)(nil),        // 6: granary.Refusal
 	(*GossipLine)(nil),     // 7: granary.GossipLine
-	(*BlockedMembers)(nil), // 8: granary.BlockedMembers
-	(*BlockedMember)(nil),  // 9: granary.BlockedMember
-	(*actorpb.PID)(nil),    // 10: actor.PID
+	(*StateKeys)(nil),      // 8: granary.StateKeys
+	(*BlockedMembers)(nil), // 9: granary.BlockedMembers
+	(*BlockedMember)(nil),  // 10: granary.BlockedMember
+	(*StateKeys_Key)(nil),  // 11: granary.StateKeys.Key
+	(*actorpb.PID)(nil),    // 12: actor.PID
 }
 var file_granary_values_proto_depIdxs = []int32{
-	10, // 0: granary.Placement.pid:type_name -> actor.PID
+	12, // 0: granary.Placement.pid:type_name -> actor.PID
 	4,  // 1: granary.Placement.token:type_name -> granary.Token
 	2,  // 2: granary.Refusal.code:type_name -> granary.RefusalCode
-	9,  // 3: granary.BlockedMembers.members:type_name -> granary.BlockedMember
-	4,  // [4:4] is the sub-list for method output_type
-	4,  // [4:4] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	11, // 3: granary.StateKeys.keys:type_name -> granary.StateKeys.Key
+	10, // 4: granary.BlockedMembers.members:type_name -> granary.BlockedMember
+	5,  // [5:5] is the sub-list for method output_type
+	5,  // [5:5] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_granary_values_proto_init() }
@@ -701,7 +811,7 @@ func file_granary_values_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_values_proto_rawDesc), len(file_granary_values_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -12,11 +12,12 @@ import (
 // The bounds of an entry. They are not settings, since every member must keep to the same: what one
 // accepts and another refuses would never converge.
 const (
-	MaxKeys    = 64           // keys of one member, those of the engine among them
+	MaxKeys    = 64           // keys of one member, those of the engine among them, but for KeyKeys
 	MaxKey     = 256          // bytes of a key
 	MaxType    = 256          // bytes of the name of a value's type
 	MaxValue   = 64 << 10     // bytes of a value
 	MaxJump    = 1 << 32      // how far what is relayed of a member may run ahead of what is known of it
+	maxValues  = MaxKeys + 1  // of one member: all keys, and KeyKeys
 	maxVersion = 1<<63 - 1    // the wire holds versions in an int64
 	maxLines   = 256          // lines in one message; what does not fit goes with the next
 	newsRounds = 2            // for so many rounds something new is sent unasked

@@ -10,6 +10,11 @@
 // grow; a process that starts again has another ID and so another entry. Whoever merges keeps the
 // higher version of each key, so messages may be lost, doubled, late or out of order.
 //
+// A key that is removed leaves no trace of its own. The owner writes what keys it still has, with the version
+// of each, under KeyKeys; whatever it wrote before and did not list is gone for whoever holds that list, and is
+// not taken from anybody who does not. So a removal merges as any write does, whatever the order. The key
+// counts against the bound of 64 until all members of the view have acknowledged the list.
+//
 // # Exchanges
 //
 // Each interval a member addresses FanOut peers, every peer once before any comes again. A request

@@ -28,6 +28,14 @@ type Changed struct {
 	Version uint64
 }
 
+// Withdrawn says that a member, this one or another, has removed a key. Version is that of the removal:
+// whatever the member writes under the key from now on is above it.
+type Withdrawn struct {
+	Member  core.MemberID
+	Key     string
+	Version uint64
+}
+
 // Removed says that nothing is known of a member any more: it left the view, or is blocked.
 type Removed struct{ Member core.MemberID }
 
@@ -51,6 +59,7 @@ type Agreement struct {
 func (Send) effect()      {}
 func (Reply) effect()     {}
 func (Changed) effect()   {}
+func (Withdrawn) effect() {}
 func (Removed) effect()   {}
 func (Refused) effect()   {}
 func (Agreement) effect() {}

@@ -27,6 +27,7 @@ func newChaos(t *testing.T, seed uint64, members int) *chaos {
 	c.cut = func(from, to core.MemberID) bool { return c.cuts[[2]core.MemberID{from, to}] }
 	c.changes = c.see
 	c.world.removed = c.unsee
+	c.withdrawn = c.end
 	for range members {
 		c.join()
 	}
@@ -49,11 +50,21 @@ func (c *chaos) see(n *node, e gossip.Changed) {
 	c.version[at] = e.Version
 }
 
+// end checks that nothing is removed that was written later.
+func (c *chaos) end(n *node, e gossip.Withdrawn) {
+	at := fmt.Sprint(n.id, " ", e.Member, " ", e.Key)
+	if v, found := n.Get(e.Member, e.Key); found && v.Version <= e.Version || c.version[at] == 0 && e.Member != n.id || c.version[at] >= e.Version {
+		c.t.Fatalf("%s, last seen in version %d, is removed by version %d, and is %v", at, c.version[at], e.Version, v)
+	}
+	c.version[at] = e.Version
+}
+
 func (c *chaos) unsee(n *node, e gossip.Removed) {
 	for i := range 8 {
 		delete(c.version, fmt.Sprint(n.id, " ", e.Member, " k", i))
 	}
 	delete(c.version, fmt.Sprint(n.id, " ", e.Member, " ", gossip.KeyTopology))
+	delete(c.version, fmt.Sprint(n.id, " ", e.Member, " ", gossip.KeyKeys))
 }
 
 // join starts a member; the others hear of it in their own time.
@@ -93,6 +104,10 @@ func (c *chaos) pick() *node { return c.nodes[c.members[c.rng.IntN(len(c.members
 func (c *chaos) write() {
 	n := c.pick()
 	key := fmt.Sprint("k", c.rng.IntN(8))
+	if c.rng.IntN(5) == 0 {
+		n.step(gossip.Unset{Key: key})
+		return
+	}
 	n.step(gossip.Set{Key: key, Value: text(fmt.Sprint(n.id, key, c.count)), Push: c.rng.IntN(8) == 0})
 }
 

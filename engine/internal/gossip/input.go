@@ -41,6 +41,10 @@ type Set struct {
 	Push bool
 }
 
+// Unset removes an own key, if there is one. It is gone for all who hear of it, and does not come back to
+// them by what was written before. What is refused is told as for Set.
+type Unset struct{ Key string }
+
 // Received is a request that has arrived.
 type Received struct {
 	From    core.MemberID // as the connection proved it
@@ -66,6 +70,7 @@ func (in Block) step(m *Machine)     { m.block(in.IDs) }
 func (in Unblock) step(m *Machine)   { m.unblock(in.IDs) }
 func (in Clients) step(m *Machine)   { m.setClients(in.IDs) }
 func (in Set) step(m *Machine)       { m.set(in.Key, in.Value, in.Push) }
+func (in Unset) step(m *Machine)     { m.unset(in.Key) }
 func (in Received) step(m *Machine)  { m.receive(in.From, in.Request) }
 func (in Answered) step(m *Machine)  { m.answered(in.From, in.Exchange, in.Response) }
 func (in Failed) step(m *Machine)    { m.failed(in.To, in.Exchange) }

@@ -12,6 +12,7 @@ const (
 	KeyHeartbeat = "heartbeat" // Heartbeat: how many activations the member has
 	KeyLeft      = "left"      // no content: the member leaves in order
 	KeyBlocked   = "blocked"   // list of Blocked: the bans that the member itself has made
+	KeyKeys      = "$keys"     // what keys there were when one was last removed; kept by Unset, beside MaxKeys
 )
 
 // Topology names the view that a member has installed.

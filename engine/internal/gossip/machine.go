@@ -11,8 +11,9 @@ import (
 // Machine is the gossip of one process. One goroutine owns it, reads included.
 type Machine struct {
 	cfg     Config
-	own     *entry // nil for a client
-	version uint64 // of the last own write
+	own     *entry            // nil for a client
+	version uint64            // of the last own write
+	removed map[string]uint64 // own keys that somebody may still hold, by the version of their removal
 
 	view    []core.MemberID // ascending; the members that count
 	viewed  bool            // a view was installed
@@ -48,6 +49,7 @@ func New(cfg Config) (*Machine, error) {
 		blocked: map[core.MemberID]struct{}{},
 		clients: map[core.MemberID]struct{}{},
 		peers:   map[core.MemberID]*peer{},
+		removed: map[string]uint64{},
 	}
 	if !cfg.Client {
 		m.own = m.admit(cfg.Self)
@@ -133,11 +135,20 @@ func (m *Machine) set(key string, value core.Message, push bool) {
 		return
 	}
 	m.version++
-	m.own.put(Value{Key: key, Version: m.version, Message: value})
+	delete(m.removed, key)
+	m.write(m.own, Value{Key: key, Version: m.version, Message: value})
 	m.advance(m.own, m.version)
-	m.changed(m.own, key)
 	if push {
 		m.push()
+	}
+}
+
+// write makes v the value of its key, and tells of it.
+func (m *Machine) write(e *entry, v Value) {
+	e.put(v)
+	m.changed(e, v.Key)
+	if v.Key == KeyKeys {
+		m.relist(e, v)
 	}
 }
 
@@ -147,7 +158,9 @@ func (m *Machine) refuseSet(key string, value core.Message) error {
 		return errClient
 	case checkValue(key, value) != "":
 		return CheckSet(key, value)
-	case m.own.full(key):
+	case key == KeyKeys:
+		return setError(key, ErrInvalid)
+	case m.own.full(key), m.crowded(key):
 		return setError(key, ErrTooMany)
 	case m.version >= maxVersion:
 		return setError(key, ErrVersion)
@@ -159,12 +172,15 @@ func (m *Machine) refuseSet(key string, value core.Message) error {
 // would hide every write below it. One message gains one jump at most, so that nobody uses the
 // versions up with a word; a relayed write gains no more either, so this one catches up.
 func (m *Machine) refute(known uint64) {
-	if m.own == nil || known <= m.version || known > maxVersion-MaxKeys {
+	if m.own == nil || known <= m.version || known > maxVersion-maxValues {
 		return
 	}
 	above := min(known, m.version+MaxJump)
 	m.own.restamp(above)
 	m.version = above + uint64(len(m.own.values))
+	for key := range m.removed {
+		m.removed[key] = m.own.listing.at
+	}
 	m.advance(m.own, m.version)
 	m.stats.Refuted++
 }

@@ -391,7 +391,7 @@ func TestRefute(t *testing.T) {
 	if v, _ := o.Get("a", "j"); v.Version != 1_003 {
 		t.Errorf("the next write has version %d, want 1003", v.Version)
 	}
-	o.receive("b", &gossip.Request{Exchange: 2, Known: math.MaxInt64 - gossip.MaxKeys})
+	o.receive("b", &gossip.Request{Exchange: 2, Known: math.MaxInt64 - gossip.MaxKeys - 1})
 	if v, _ := o.Get("a", "j"); v.Version != 1_003+gossip.MaxJump+2 {
 		t.Errorf("one claim moves the version to %d, want one jump", v.Version)
 	}

@@ -80,7 +80,7 @@ func (m *Machine) accepts(p *peer, in *Entry, e *entry) refusal {
 		return ErrUnknown
 	case in.Owner != p.id && !in.Relayed && !m.cfg.Plain && !simbug.On("gossip-takes-foreign"):
 		return ErrForeign
-	case len(in.Values) > MaxKeys && !m.cfg.Plain:
+	case len(in.Values) > maxValues && !m.cfg.Plain:
 		return ErrTooMany
 	}
 	return ordered(in.Values)
@@ -102,6 +102,7 @@ func ordered(values []Value) refusal {
 // take merges the values of an entry. upto is the version up to which nothing was refused.
 func (m *Machine) take(p *peer, in *Entry, e *entry, bad *offence) (upto uint64, whole bool) {
 	whole = true
+	m.makeRoom(p, in, e)
 	for _, v := range in.Values {
 		if !e.newer(v.Key, v.Version) {
 			m.stats.Known++
@@ -110,15 +111,25 @@ func (m *Machine) take(p *peer, in *Entry, e *entry, bad *offence) (upto uint64,
 			whole = false
 			continue
 		} else {
-			e.put(v)
+			m.write(e, v)
 			m.stats.Merged++
-			m.changed(e, v.Key)
 		}
 		if whole {
 			upto = v.Version
 		}
 	}
 	return upto, whole
+}
+
+// makeRoom takes the listing of an entry before the rest of it: by what it ends there is room for what came
+// after.
+func (m *Machine) makeRoom(p *peer, in *Entry, e *entry) {
+	for _, v := range in.Values {
+		if v.Key == KeyKeys && e.newer(v.Key, v.Version) && m.suits(p, e, &v) == "" {
+			m.write(e, v)
+			m.stats.Merged++
+		}
+	}
 }
 
 // suits tells what is wrong with a new value of e; empty: nothing. The member itself is believed
@@ -133,5 +144,11 @@ func (m *Machine) suits(p *peer, e *entry, v *Value) refusal {
 	case e.full(v.Key):
 		return ErrTooMany
 	}
-	return checkValue(v.Key, v.Message)
+	if why := checkValue(v.Key, v.Message); why != "" || v.Key != KeyKeys {
+		return why
+	}
+	if _, ok := parseListing(v.Message); !ok {
+		return ErrInvalid
+	}
+	return ""
 }

@@ -22,8 +22,12 @@ func history(t *testing.T, rng *rand.Rand, owner core.MemberID, n int) *writer {
 	w := &writer{owner: owner, m: newOne(t, owner, "o", "p", "reader")}
 	base := uint64(0)
 	for i := range n {
-		w.m.set(fmt.Sprint("k", rng.IntN(6)), fmt.Sprint("v", i))
-		if rng.IntN(3) == 0 || i == n-1 {
+		if key := fmt.Sprint("k", rng.IntN(6)); i > 0 && rng.IntN(4) == 0 {
+			w.m.do(gossip.Unset{Key: key})
+		} else {
+			w.m.set(key, fmt.Sprint("v", i))
+		}
+		if w.last() > base && (rng.IntN(3) == 0 || i == n-1) {
 			w.parts = append(w.parts, w.since(base))
 			base = w.last()
 		}
@@ -85,7 +89,7 @@ func deliver(m *one, rng *rand.Rand, parts []gossip.Entry) {
 	for _, e := range parts {
 		before := m.Stats()
 		m.receive("relay", &gossip.Request{Entries: []gossip.Entry{e}})
-		if after := m.Stats(); after.Merged != before.Merged || len(effects[gossip.Changed](m)) > 0 {
+		if after := m.Stats(); after.Merged != before.Merged || len(effects[gossip.Changed](m)) > 0 || len(effects[gossip.Withdrawn](m)) > 0 {
 			m.t.Fatalf("the same entry again changes something: %v", m.out)
 		}
 	}

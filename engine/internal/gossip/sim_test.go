@@ -38,6 +38,7 @@ type world struct {
 	largest      int
 	changes      func(n *node, c gossip.Changed)
 	removed      func(n *node, r gossip.Removed)
+	withdrawn    func(n *node, w gossip.Withdrawn)
 }
 
 type node struct {
@@ -144,7 +145,7 @@ func (n *node) step(in gossip.Input) {
 		return
 	}
 	switch in.(type) {
-	case gossip.Set, gossip.Installed:
+	case gossip.Set, gossip.Unset, gossip.Installed:
 		n.writing = true
 		defer func() { n.writing = false }()
 	}
@@ -165,6 +166,10 @@ func (n *node) watch(e gossip.Effect) {
 	case gossip.Changed:
 		if n.changes != nil {
 			n.changes(n, e)
+		}
+	case gossip.Withdrawn:
+		if n.withdrawn != nil {
+			n.withdrawn(n, e)
 		}
 	case gossip.Removed:
 		if n.removed != nil {

@@ -17,7 +17,8 @@ type entry struct {
 	upto uint64
 	news uint64 // the round in which upto rose last
 	// values ascends by version. A change makes a new slice, so that messages may share the old one.
-	values []Value
+	values  []Value
+	listing listing
 }
 
 // find is the index of the value under key.
@@ -33,12 +34,23 @@ func (e *entry) find(key string) (int, bool) {
 // newer reports whether version follows what is known of key.
 func (e *entry) newer(key string, version uint64) bool {
 	i, found := e.find(key)
-	return !found || version > e.values[i].Version || simbug.On("gossip-merges-by-arrival") && version != e.values[i].Version
+	if !found {
+		return !e.listing.ended(key, version)
+	}
+	return version > e.values[i].Version || simbug.On("gossip-merges-by-arrival") && version != e.values[i].Version
+}
+
+// count is the number of keys, without KeyKeys.
+func (e *entry) count() int {
+	if e.listing.at > 0 {
+		return len(e.values) - 1
+	}
+	return len(e.values)
 }
 
 // full reports whether key would be one too many.
 func (e *entry) full(key string) bool {
-	if len(e.values) < MaxKeys {
+	if e.count() < MaxKeys || key == KeyKeys {
 		return false
 	}
 	_, found := e.find(key)
@@ -92,6 +104,9 @@ func (e *entry) restamp(above uint64) {
 	for i := range next {
 		above++
 		next[i].Version = above
+		if next[i].Key == KeyKeys {
+			e.listing.at = above
+		}
 	}
 	e.values = next
 }
