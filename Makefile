@@ -15,7 +15,7 @@ test: ## every check: make test [ONLY=regexp of steps] [LOG=file]
 verify: ## documentation, examples, budgets, arrows, dependencies, with the worst of each
 	@$(DEV) verify
 
-fuzz: ## every fuzz target: make fuzz [FUZZTIME=10s] [TARGET=regexp]
+fuzz: ## every fuzz target: make fuzz [FUZZTIME=10s|400x] [TARGET=regexp]
 	@$(DEV) fuzz $(if $(FUZZTIME),-time $(FUZZTIME)) $(if $(TARGET),-target '$(TARGET)')
 
 SIM = GOWORK=off go run -C engine/internal/sim

@@ -15,10 +15,9 @@ import (
 
 // Bounds of a record.
 const (
-	KeptEpochs           = 64    // epochs whose Changes are kept
-	MaxDepartures        = 1_024 // beyond it the oldest departure whose guard is zero goes
-	MaxSuspicions        = 1_024 // beyond it the oldest vote goes
-	noEpoch       uint64 = 0
+	KeptEpochs    = 64    // epochs whose Changes are kept
+	MaxDepartures = 1_024 // beyond it the oldest departure whose guard is zero goes
+	MaxSuspicions = 1_024 // beyond it the oldest vote goes
 )
 
 // Stamp is what the writer of a record knows besides its content.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -100,6 +101,54 @@ func TestBoundIsExact(t *testing.T) {
 			if got := a.drain(t); !slices.Equal(got, ints(0, tc.want)) {
 				t.Errorf("handled %d messages; want %d in order", len(got), tc.want)
 			}
+		})
+	}
+}
+
+// How much room there is while an actor works: below 256 as many messages as it has begun; from there on
+// the mailbox learns of them in steps of 16, so up to 15 fewer, and never more.
+func TestRoomAsMessagesAreBegun(t *testing.T) {
+	for _, tc := range []struct{ size, off int }{{1, 0}, {3, 0}, {100, 0}, {255, 0}, {256, 15}, {actor.DefaultMailboxSize, 15}} {
+		t.Run(strconv.Itoa(tc.size), func(t *testing.T) {
+			begun, step := make(chan int), make(chan struct{})
+			a := spawnProps(t, newSystem(t), &actor.Props{Mailbox: actor.MailboxConfig{Size: tc.size}, New: func() actor.Actor {
+				return actor.Func(func(c *actor.Context) {
+					if m, ok := c.Message().(int); ok {
+						begun <- m
+						<-step
+					}
+				})
+			}})
+			fill := func() (n int) {
+				for a.Tell(0) == nil {
+					n++
+				}
+				return n
+			}
+			if err := a.Tell(0); err != nil {
+				t.Fatal(err)
+			}
+			recv(t, begun)
+			if n := fill(); n != tc.size {
+				t.Fatalf("%d found room beside the one in hand, want %d", n, tc.size)
+			}
+			handled := min(tc.size, 23) // no multiple of a step, from 23 on
+			for range handled {
+				step <- struct{}{}
+				recv(t, begun)
+			}
+			if n := fill(); n > handled || n < handled-tc.off {
+				t.Errorf("after %d more were begun %d found room, want at most %d fewer", handled, n, tc.off)
+			}
+			close(step)
+			go func() {
+				for range begun {
+				}
+			}()
+			if err := a.PoisonWait(t.Context()); err != nil {
+				t.Error(err)
+			}
+			close(begun)
 		})
 	}
 }

@@ -13,6 +13,13 @@ import (
 	"github.com/granary-go/granary/engine/grain"
 )
 
+// limited is a good kind but for what set says.
+func limited(set func(*grain.Kind)) grain.Kind {
+	k := plainKind()
+	set(&k)
+	return k
+}
+
 func TestKindCheck(t *testing.T) {
 	good := func() grain.Kind { return plainKind() }
 	text := grain.Method("Text", (*plain).Text)
@@ -34,6 +41,9 @@ func TestKindCheck(t *testing.T) {
 			k.Mailbox, k.MaxActivations, k.MaxNewRate, k.Level = -1, -2, -3, 4
 			return k
 		}(), []string{"mailbox -1, activations -2, new ones a second -3", "level 4"}},
+		"mailbox alone":     {limited(func(k *grain.Kind) { k.Mailbox = -1 }), []string{"mailbox -1, activations 0, new ones a second 0"}},
+		"activations alone": {limited(func(k *grain.Kind) { k.MaxActivations = -1 }), []string{"mailbox 0, activations -1, new ones a second 0"}},
+		"new ones alone":    {limited(func(k *grain.Kind) { k.MaxNewRate = -1 }), []string{"mailbox 0, activations 0, new ones a second -1"}},
 		"wrong index": {grain.NewKind("Plain", func(grain.Self) (any, error) { return nil, nil },
 			[]grain.MethodSpec{{Name: "A", Index: 1}}), []string{`method "A" has index 1 at position 0`}},
 	} {

@@ -229,3 +229,28 @@ func TestMethodWithoutFunction(t *testing.T) {
 		t.Errorf("Check: %v", err)
 	}
 }
+
+// Brackets in text are no depth, whatever quotes and backslashes are around them; those after it are.
+func TestDepthKnowsText(t *testing.T) {
+	const limit = 64
+	open, shut := strings.Repeat("[", limit), strings.Repeat("]", limit)
+	for name, row := range map[string]struct {
+		data string
+		deep bool
+	}{
+		"at the limit":                     {open + shut, false},
+		"past it":                          {"[" + open + shut + "]", true},
+		"brackets in text":                 {`["` + open + open + `"]`, false},
+		"after a quote in text":            {`["\"` + open + open + `"]`, false},
+		"after a backslash at text's end":  {`["\\",` + open + shut + `]`, true},
+		"after a quote at text's end":      {`["\"",` + open + shut + `]`, true},
+		"after a backslash and a quote":    {`["\\\"` + open + open + `"]`, false},
+		"closed ones before do not count":  {"[" + strings.Repeat("[],", 2*limit) + "[]]", false},
+		"braces, with a quote in the name": {`{"\"":` + open + shut + `}`, true},
+	} {
+		v, err := grain.Answer[any](grain.Reply{Data: []byte(row.data)})
+		if deep := err != nil && strings.Contains(err.Error(), "nests deeper"); deep != row.deep || err != nil && !deep {
+			t.Errorf("%s: %v, %v; want too deep: %v", name, v, err, row.deep)
+		}
+	}
+}

@@ -99,6 +99,13 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// The constant of a field's default is a name like any other.
+func TestNameOfADefault(t *testing.T) {
+	r := request(t, "proto2")
+	own(r).Service[0].Name = proto.String("Default_Total_Value")
+	expectRefusal(t, r, "graingen/internal/golden/proto2pb/counter.proto:9:1: golden.proto2.Default_Total_Value: the Go name Default_Total_Value is needed for it and taken by golden.proto2.Total.value")
+}
+
 func field(name string) *descriptorpb.FieldDescriptorProto {
 	return &descriptorpb.FieldDescriptorProto{
 		Name: proto.String(name), Number: proto.Int32(1), JsonName: proto.String(name),

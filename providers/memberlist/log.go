@@ -6,18 +6,24 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/granary-go/granary/core"
 )
 
-// newLibraryLog is a logger for the library, which marks its lines "[WARN] memberlist: …".
-func newLibraryLog(l *slog.Logger) *log.Logger {
-	return slog.NewLogLogger(levels{l.Handler()}, slog.LevelDebug)
+// newLibraryLog is a logger for the library, which marks its lines "[WARN] memberlist: …". From the moment
+// that down is set nothing is more than debug: the library still sends while its socket is being closed, and
+// that it cannot is what closing means.
+func newLibraryLog(l *slog.Logger, down *atomic.Bool) *log.Logger {
+	return slog.NewLogLogger(levels{l.Handler(), down}, slog.LevelDebug)
 }
 
 // levels gives each line the level that its mark names.
-type levels struct{ slog.Handler }
+type levels struct {
+	slog.Handler
+	down *atomic.Bool // the session gives its port back
+}
 
 // Enabled cannot tell before the line is read.
 func (levels) Enabled(context.Context, slog.Level) bool { return true }
@@ -34,6 +40,9 @@ func (h levels) Handle(ctx context.Context, r slog.Record) error {
 			level = slog.LevelInfo
 		}
 		text = strings.TrimPrefix(rest, "memberlist: ")
+	}
+	if h.down.Load() {
+		level = slog.LevelDebug
 	}
 	if !h.Handler.Enabled(ctx, level) {
 		return nil

@@ -29,6 +29,7 @@ type session struct {
 	wake    chan struct{} // something changed
 	work    chan func()   // what blocks, for the worker goroutine
 	quit    chan struct{} // closed by halt
+	down    *atomic.Bool  // set by close: what the library logs from here on is of no interest
 	halted  sync.Once
 	group   sync.WaitGroup
 	address string // ip:port that the gossip is reached at
@@ -61,14 +62,15 @@ const maxPacket = 1000
 
 // open starts the library, which listens from now on. Nobody is contacted.
 func open(ctx context.Context, cfg settings, env core.Env, own row, client bool, report func(*core.View)) (*session, error) {
-	logger := newLibraryLog(env.Logger)
+	down := new(atomic.Bool)
+	logger := newLibraryLog(env.Logger, down)
 	c := cfg.library()
 	inner, err := listen(cfg.bind, logger)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{
-		cfg: cfg, env: env, report: report,
+		cfg: cfg, env: env, report: report, down: down,
 		refused:  &refusals{logger: env.Logger, clock: env.Clock},
 		outage:   &outage{logger: env.Logger, seeds: cfg.Seeds},
 		wake:     make(chan struct{}, 1),
@@ -308,6 +310,7 @@ func (s *session) isHalted() bool {
 // close gives the port back and joins the goroutines.
 func (s *session) close() {
 	s.halt()
+	s.down.Store(true)
 	s.trans.abort()
 	_ = s.list.Shutdown() // it has no error but those that it has logged
 	s.group.Wait()

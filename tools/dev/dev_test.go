@@ -185,7 +185,9 @@ func TestJudgeFuzz(t *testing.T) {
 		{"nothing found", progress + "PASS\n", nil, fuzzed{execs: 6441, fresh: 35}, false},
 		{"crash", progress + "--- FAIL: FuzzX (1.00s)\n    --- FAIL: FuzzX (0.00s)\n        x_test.go:1: bad\n\n    Failing input written to testdata/fuzz/FuzzX/0a\nFAIL\n", failed, fuzzed{execs: 6441, fresh: 35, input: "testdata/fuzz/FuzzX/0a"}, true},
 		{"time is up", progress + "--- FAIL: FuzzX (3.01s)\n    context deadline exceeded\nFAIL\nexit status 1\n", failed, fuzzed{execs: 6441, fresh: 35}, false},
-		{"time is up before the first input", "fuzz: elapsed: 1s, gathering baseline coverage: 0/9 completed\n", nil, fuzzed{}, false},
+		{"time is up before the first input", "fuzz: elapsed: 1s, gathering baseline coverage: 0/9 completed\n", nil, fuzzed{}, true},
+		{"time is up before the first input, as a failure", "fuzz: elapsed: 1s, gathering baseline coverage: 0/9 completed\n--- FAIL: FuzzX (1.01s)\n    context deadline exceeded\nFAIL\nexit status 1\n", failed, fuzzed{}, true},
+		{"baseline only", "fuzz: elapsed: 1s, execs: 0 (0/sec), new interesting: 0 (total: 9)\nPASS\n", nil, fuzzed{}, true},
 		{"an error of the target's own", "--- FAIL: FuzzX (3.01s)\n    --- FAIL: FuzzX (0.00s)\n        x_test.go:9: context deadline exceeded\nFAIL\nexit status 1\n", failed, fuzzed{}, true},
 		{"does not build", "x_test.go:1: undefined: y\nFAIL\n", failed, fuzzed{}, true},
 		{"nothing tried", "testing: warning: no fuzz tests to fuzz\nPASS\n", nil, fuzzed{}, true},
@@ -197,6 +199,27 @@ func TestJudgeFuzz(t *testing.T) {
 		if got.err = nil; got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
 		}
+	}
+}
+
+func TestFuzzAmount(t *testing.T) {
+	for text, good := range map[string]bool{
+		"10s": true, "1m30s": true, shortExecs: true, "1x": true,
+		"": false, "0s": false, "-1s": false, "0x": false, "-1x": false, "10": false, "x": false, "1sx": false,
+	} {
+		a := fuzzAmount("10s")
+		if err := a.Set(text); (err == nil) != good || good && a.String() != text {
+			t.Errorf("%q: %v, %s", text, err, &a)
+		}
+	}
+}
+
+// The command that a failing step names does what the step did.
+func TestFuzzShortIsRepeatedByItsCommand(t *testing.T) {
+	s := fuzzShort(new(workspace))
+	amount, found := strings.CutPrefix(s.repeat, "make fuzz FUZZTIME=")
+	if parsed := fuzzAmount(""); !found || amount != shortExecs || parsed.Set(amount) != nil {
+		t.Errorf("repeated by %s, it gives each target %s", s.repeat, shortExecs)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -60,8 +61,29 @@ func findFuzz(w *workspace) ([]fuzzTarget, error) {
 	return targets, nil
 }
 
-// fuzzAll is make fuzz: it runs each target for d and prints a line of what it did.
-func fuzzAll(ctx context.Context, w *workspace, pattern *regexp.Regexp, d time.Duration) int {
+// fuzzAmount is how much each target is given, as -fuzztime of go test has it: a time, 10s, or a number
+// of inputs, 400x.
+type fuzzAmount string
+
+func (a *fuzzAmount) String() string { return string(*a) }
+
+// Set takes a positive time or number.
+func (a *fuzzAmount) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if count, inputs := strings.CutSuffix(text, "x"); inputs {
+		var n int64
+		n, err = strconv.ParseInt(count, 10, 64)
+		d = time.Duration(n)
+	}
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is neither a time such as 10s nor a number of inputs such as 400x", text)
+	}
+	*a = fuzzAmount(text)
+	return nil
+}
+
+// fuzzAll is make fuzz: it gives each target so much and prints a line of what it did.
+func fuzzAll(ctx context.Context, w *workspace, pattern *regexp.Regexp, amount fuzzAmount) int {
 	targets, err := findFuzz(w)
 	if err == nil {
 		err = decodersHaveTargets(w, targets)
@@ -75,7 +97,7 @@ func fuzzAll(ctx context.Context, w *workspace, pattern *regexp.Regexp, d time.D
 		if !pattern.MatchString(t.name) {
 			continue
 		}
-		n, crash := fuzzOne(ctx, w, t, d)
+		n, crash := fuzzOne(ctx, w, t, amount)
 		count, execs = count+1, execs+n
 		if crash {
 			crashes++
@@ -99,9 +121,9 @@ type fuzzed struct {
 }
 
 // fuzzOne runs one target and prints its line; an interrupted or broken run counts as a crash.
-func fuzzOne(ctx context.Context, w *workspace, t fuzzTarget, d time.Duration) (execs int, crashed bool) {
+func fuzzOne(ctx context.Context, w *workspace, t fuzzTarget, amount fuzzAmount) (execs int, crashed bool) {
 	start := time.Now()
-	r := judgeFuzz(w.combined(ctx, t.module, nil, "go", "test", t.dir, "-run=^$", "-fuzz=^"+t.name+"$", "-fuzztime="+d.String(), "-parallel=2"))
+	r := judgeFuzz(w.combined(ctx, t.module, nil, "go", "test", t.dir, "-run=^$", "-fuzz=^"+t.name+"$", "-fuzztime="+string(amount), "-parallel=2"))
 	verdict := "ok"
 	switch {
 	case r.input != "":
@@ -125,11 +147,13 @@ func judgeFuzz(out string, err error) fuzzed {
 		r.input = m[1]
 	}
 	switch {
-	case err != nil && r.input == "" && fuzzTimeUp.MatchString(out):
-	case err != nil:
+	case err != nil && (r.input != "" || !fuzzTimeUp.MatchString(out)):
 		r.err = err
+	case err != nil && r.execs > 0:
 	case !strings.Contains(out, "fuzz: elapsed: "):
 		r.err = fmt.Errorf("nothing was fuzzed:\n%s", out)
+	case r.execs == 0:
+		r.err = fmt.Errorf("not one input was tried; a larger FUZZTIME gives it the time:\n%s", out)
 	}
 	return r
 }
@@ -166,6 +190,11 @@ func decodersHaveTargets(w *workspace, targets []fuzzTarget) error {
 // shortExecs is how many inputs a target gets in the short form. It is a count and not a time, since
 // a fuzzer that is stopped by its time limit while it works on an input reports that as a failure.
 const shortExecs = "400x"
+
+// fuzzShort is that form as a step, repeated by as many inputs.
+func fuzzShort(w *workspace) step {
+	return check("fuzz-short", "make fuzz FUZZTIME="+shortExecs, func(ctx context.Context) error { return fuzzError(ctx, w) })
+}
 
 // fuzzError is the short form inside make test: each package is built once, two at a time, and each of
 // its targets gets some new inputs.
@@ -229,10 +258,10 @@ func fuzzPackage(ctx context.Context, w *workspace, targets []fuzzTarget, scratc
 		return err
 	}
 	for _, t := range targets {
-		_, err := w.combined(ctx, filepath.Join(t.module, t.dir), nil, program, "-test.run=^$", "-test.fuzz=^"+t.name+"$",
-			"-test.fuzztime="+shortExecs, "-test.parallel=1", "-test.fuzzcachedir="+scratch+".cache")
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", t.folder(), t.name, err)
+		r := judgeFuzz(w.combined(ctx, filepath.Join(t.module, t.dir), nil, program, "-test.run=^$", "-test.fuzz=^"+t.name+"$",
+			"-test.fuzztime="+shortExecs, "-test.parallel=1", "-test.fuzzcachedir="+scratch+".cache"))
+		if r.err != nil {
+			return fmt.Errorf("%s %s: %w", t.folder(), t.name, r.err)
 		}
 	}
 	return nil

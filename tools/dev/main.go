@@ -8,7 +8,6 @@ import (
 	"os/signal"
 	"regexp"
 	"syscall"
-	"time"
 )
 
 func main() {
@@ -33,7 +32,8 @@ func run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet(args[0], flag.ExitOnError)
 	only := flags.String("only", "", "regular expression: only the steps whose name matches")
 	log := flags.String("log", "", "file for the go test -json of all")
-	fuzzTime := flags.Duration("time", 10*time.Second, "time of fuzzing a target")
+	amount := fuzzAmount("10s")
+	flags.Var(&amount, "time", "`time` of fuzzing a target, or a number of inputs: 400x")
 	target := flags.String("target", "", "regular expression: only the fuzz targets that match")
 	if err := flags.Parse(args[1:]); err != nil {
 		return 2
@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string) int {
 	case "test":
 		return testAll(ctx, w, pattern, *log)
 	case "fuzz":
-		return fuzzAll(ctx, w, pattern, *fuzzTime)
+		return fuzzAll(ctx, w, pattern, amount)
 	case "verify":
 		return verifyAll(w)
 	}

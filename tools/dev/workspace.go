@@ -114,13 +114,3 @@ func (w *workspace) combined(ctx context.Context, dir string, env []string, args
 	}
 	return string(out), nil
 }
-
-// cacheDir is the project's folder in the user's cache.
-func cacheDir() (string, error) {
-	base, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(base, "granary")
-	return dir, os.MkdirAll(dir, 0o755)
-}

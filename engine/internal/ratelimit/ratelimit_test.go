@@ -59,3 +59,38 @@ func TestLimiter(t *testing.T) {
 		}
 	})
 }
+
+// Whoever has not asked for longest loses its bucket, and nobody else: a peer that is out of tokens must
+// not get new ones since others came.
+func TestEvictsWhoeverAskedLongestAgo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rarely = 1e-6 // tokens a second: who has spent one waits for days
+		r := New(core.SystemClock{})
+		peer := func(i int) core.MemberID { return core.MemberID(core.Token{Seq: uint64(i)}.String()) }
+		take := func(i int) bool {
+			time.Sleep(time.Nanosecond)
+			ok, _ := r.Take(peer(i), "K", rarely)
+			return ok
+		}
+		for i := range maxBuckets {
+			if !take(i) {
+				t.Fatalf("peer %d has no first token", i)
+			}
+		}
+		const again = 10 // these ask once more, in vain, so the next one is the oldest
+		for i := range again {
+			if take(i) {
+				t.Fatalf("peer %d has a second token", i)
+			}
+		}
+		for i := range 3 {
+			take(maxBuckets + i)
+			for j := range maxBuckets + i + 1 {
+				_, kept := r.buckets[key{peer(j), "K"}]
+				if gone := j >= again && j <= again+i; kept == gone {
+					t.Fatalf("after %d newcomers the bucket of peer %d is kept: %v", i+1, j, kept)
+				}
+			}
+		}
+	})
+}

@@ -33,6 +33,8 @@ func TestJudge(t *testing.T) {
 		"dead letter, at once":          {err: undelivered(actor.ErrDeadLetter), want: Verdict{Retry: true, Forget: true}},
 		"not the owner, again":          {err: undelivered(core.ErrNotOwner), attempt: 2, want: Verdict{Retry: true, Forget: true, Wait: 20 * time.Millisecond}},
 		"overloaded":                    {err: undelivered(core.ErrOverloaded), want: Verdict{Wait: 5 * time.Millisecond}},
+		"overloaded, told when":         {err: undelivered(core.Retry(core.ErrOverloaded, 50*time.Millisecond)), policy: Policy{Overloaded: true}, want: Verdict{Retry: true, Wait: 55 * time.Millisecond}},
+		"overloaded, told far away":     {err: undelivered(core.Retry(core.ErrOverloaded, time.Hour)), policy: Policy{Overloaded: true}, want: Verdict{Retry: true, Wait: MaxAfter + 5*time.Millisecond}},
 		"busy, told when":               {err: undelivered(core.Retry(core.ErrBusy, time.Hour)), want: Verdict{Retry: true, Wait: MaxAfter * 9 / 8}},
 		"no member":                     {err: undelivered(core.ErrNoMember), attempt: 30, want: Verdict{Retry: true, Wait: lastBackoff / 2}},
 		"something else":                {err: undelivered(errors.New("x")), policy: Policy{Idempotent: true}},
@@ -42,6 +44,16 @@ func TestJudge(t *testing.T) {
 				t.Errorf("%+v, want %+v", got, test.want)
 			}
 		})
+	}
+}
+
+// However often a call was tried, the next try waits: a shift knows no bound of its own.
+func TestBackoffStaysAtItsLast(t *testing.T) {
+	for _, attempt := range []int{10, 30, 40, 63, 64, 1 << 20} {
+		got := Judge(undelivered(core.ErrNoMember), false, attempt, Policy{}, half)
+		if want := lastBackoff / 2; got.Wait != want {
+			t.Errorf("attempt %d: waits %v, want %v", attempt, got.Wait, want)
+		}
 	}
 }
 
