@@ -28,10 +28,10 @@ type Item struct {
 
 // Store keeps small values by key.
 //
-// Implemented by core/memory, providers/redis and applications; called by pubsub (as TopicStore)
-// and by grain state (as StateStore). Safe for concurrent use. Writes are durable, as far as the
-// backend is configured to be, when the call returns. No retries inside; after an error other than
-// the sentinels named here a write may or may not have happened.
+// Implemented by core/memory, stores/bbolt and applications, which call it from their grains. Safe for
+// concurrent use. Writes are durable, as far as the backend is configured to be, when the call returns.
+// No retries inside; after an error other than the sentinels named here a write may or may not have
+// happened.
 type Store interface {
 	Get(ctx context.Context, k Key) (Item, error) // ErrNotFound
 

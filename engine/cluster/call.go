@@ -262,11 +262,14 @@ func (n *Node) attempt(ctx context.Context, q *question) (grain.Reply, core.PID,
 		return reply, e.PID, err
 	}
 	if n.router != nil {
-		owner, ok := n.router.Owner(q.To)
-		if !ok {
-			return grain.Reply{}, core.PID{}, n.noMember(q.To)
-		}
-		if owner.ID != n.id {
+		began := n.began()
+		switch owner, ok := n.router.Owner(q.To); {
+		case !ok:
+			err := n.noMember(q.To)
+			n.resolved(q.To, began, err)
+			return grain.Reply{}, core.PID{}, err
+		case owner.ID != n.id:
+			n.resolved(q.To, began, nil)
 			return n.askOwner(ctx, q, owner)
 		}
 	}
@@ -299,11 +302,7 @@ func (n *Node) askOwner(ctx context.Context, q *question, owner core.Member) (gr
 	if ref == nil { // the lookup is ahead of the installed view
 		return grain.Reply{}, core.PID{}, notOwner(q.To, n.View())
 	}
-	began := n.began()
 	reply, err := n.ask(ctx, ref, owner.ID, q, true)
-	if f := n.observer.Resolved; f != nil {
-		f(q.To, "owner", n.clock.Now().Sub(began), err)
-	}
 	return reply, core.PID{}, err
 }
 
@@ -311,9 +310,7 @@ func (n *Node) askOwner(ctx context.Context, q *question, owner core.Member) (gr
 func (n *Node) resolve(ctx context.Context, id core.Identity) (pidcache.Entry, error) {
 	began := n.began()
 	place, err := n.find(ctx, id)
-	if f := n.observer.Resolved; f != nil {
-		f(id, "owner", n.clock.Now().Sub(began), err)
-	}
+	n.resolved(id, began, err)
 	if err != nil {
 		if core.DeliveryOf(err) != core.Undelivered {
 			err = core.WithDelivery(err, core.Undelivered) // nothing was sent to the grain
@@ -385,6 +382,14 @@ func (n *Node) place(ctx context.Context, id core.Identity) (place core.Placemen
 	return place, err
 }
 
+// resolved tells the observer of a search for an owner that began at that time.
+func (n *Node) resolved(id core.Identity, began time.Time, err error) {
+	if f := n.observer.Resolved; f != nil {
+		f(id, "owner", n.clock.Now().Sub(began), err)
+	}
+}
+
+// began is the time, if the observer wants to know how long a search takes.
 func (n *Node) began() time.Time {
 	if n.observer.Resolved == nil {
 		return time.Time{}

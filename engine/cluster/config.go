@@ -191,11 +191,10 @@ func notNameRune(r rune) bool {
 
 // Components are the parts of a node, one field a role.
 type Components struct {
-	Provider     core.Provider    // who is in the cluster; required
-	Lookup       core.Lookup      // where an identity lives; required
-	Kinds        grain.Kinds      // what this member hosts; none: it hosts nothing
-	Services     grain.Services   // parts that bring kinds and processes of their own
-	State        grain.StateStore // where grains keep state; may be nil
+	Provider     core.Provider  // who is in the cluster; required
+	Lookup       core.Lookup    // where an identity lives; required
+	Kinds        grain.Kinds    // what this member hosts; none: it hosts nothing
+	Services     grain.Services // parts that bring kinds and processes of their own
 	Interceptors grain.Interceptors
 	Telemetry    Telemetry
 
@@ -208,12 +207,12 @@ type Telemetry struct {
 	Observer grain.Observer
 }
 
-// Single gives the components of a node that is alone in its process: provider, lookup and store of
-// a memory.Hub of its own.
+// Single gives the components of a node that is alone in its process: provider and lookup of a
+// memory.Hub of its own.
 func Single(kinds ...grain.Kind) Components {
 	hub := memory.NewHub()
 	members := hub.Provider()
-	return Components{Provider: members, Lookup: hub.Lookup(), State: hub.Store(), Kinds: kinds, alone: members}
+	return Components{Provider: members, Lookup: hub.Lookup(), Kinds: kinds, alone: members}
 }
 
 // checkAlone refuses what would wait for others for ever.

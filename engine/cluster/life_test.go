@@ -301,6 +301,13 @@ func TestStopBeforeStart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if err := node.Stop(ended); err != nil {
+			t.Fatalf("stopped long ago: %v", err)
+		}
+	}
 	if err := node.Start(t.Context()); !errors.Is(err, core.ErrStopped) {
 		t.Fatalf("start after stop: %v", err)
 	}

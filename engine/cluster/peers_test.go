@@ -292,6 +292,42 @@ func (s *talker) Start(_ context.Context, rt grain.Runtime) error {
 }
 func (s *talker) Stop(context.Context) error { return nil }
 
+// TestResolvedIsTheSearchAlone: what it tells has nothing of the call that follows, its time and its error.
+func TestResolvedIsTheSearchAlone(t *testing.T) {
+	for name, lookup := range map[string]func() (core.Lookup, error){"directory": nil, "owner": newRing} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := &events{}
+				slow := grain.KindOf("Slow", func(grain.Self) (*keeper, error) { return &keeper{}, nil },
+					grain.Method("Fail", func(*keeper, context.Context, string) (string, error) {
+						time.Sleep(time.Second)
+						return "", errKeeper
+					}))
+				c := clustertest.Start(t, clustertest.Config{Members: 2, Lookup: lookup, Kinds: grain.Kinds{slow},
+					Node: func(_ int, _ *cluster.Config, parts *cluster.Components) {
+						parts.Telemetry.Observer.Resolved = func(_ core.Identity, source string, took time.Duration, err error) {
+							e.add(fmt.Sprint(source, " ", took >= time.Second, " ", err))
+						}
+					}})
+				for i := range 8 {
+					if _, err := grain.Call[string](t.Context(), c.Node(0), core.Identity{Kind: "Slow", Key: fmt.Sprint(i)}, "Fail", ""); err == nil {
+						t.Error("it does not fail")
+					}
+				}
+				list := e.take()
+				if len(list) < 8 {
+					t.Errorf("told of %d searches", len(list))
+				}
+				for _, told := range list {
+					if told != "owner false <nil>" {
+						t.Errorf("told %q", told)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestInterceptorsAndObserver(t *testing.T) {
 	bothWaysWith(t, func(i int, parts *cluster.Components, e *events) {
 		parts.Interceptors = grain.Interceptors{{

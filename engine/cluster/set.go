@@ -7,7 +7,7 @@ import (
 )
 
 // Set makes a Node of a Config, a core.Provider, a core.Lookup, and the roles grain.Kinds,
-// grain.Services, grain.StateStore, grain.Interceptors and Telemetry.
+// grain.Services, grain.Interceptors and Telemetry.
 var Set = wire.NewSet(
 	New,
 	wire.Struct(new(Components), "*"),
@@ -17,14 +17,8 @@ var Set = wire.NewSet(
 // NoTelemetrySet fills the roles of telemetry with nothing.
 var NoTelemetrySet = wire.NewSet(NoTelemetry, NoInterceptors)
 
-// NoStateSet fills the role of the state store with nothing.
-var NoStateSet = wire.NewSet(NoState)
-
 // NoTelemetry sees nothing.
 func NoTelemetry() Telemetry { return Telemetry{} }
 
 // NoInterceptors wrap nothing.
 func NoInterceptors() grain.Interceptors { return nil }
-
-// NoState keeps nothing.
-func NoState() grain.StateStore { return nil }

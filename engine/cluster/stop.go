@@ -40,13 +40,17 @@ func (n *Node) Stop(ctx context.Context) error {
 	}
 	n.life.mu.Unlock()
 	select {
-	case <-n.life.over:
-		n.life.mu.Lock()
-		defer n.life.mu.Unlock()
-		return n.life.err
-	case <-ctx.Done():
-		return fmt.Errorf("cluster: stop: %w", context.Cause(ctx))
+	case <-n.life.over: // which counts, whatever has become of ctx
+	default:
+		select {
+		case <-n.life.over:
+		case <-ctx.Done():
+			return fmt.Errorf("cluster: stop: %w", context.Cause(ctx))
+		}
 	}
+	n.life.mu.Lock()
+	defer n.life.mu.Unlock()
+	return n.life.err
 }
 
 // finish undoes what Start did, in the order of a stop.

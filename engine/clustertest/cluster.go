@@ -167,7 +167,7 @@ func (c *Cluster) parts(i int) cluster.Components {
 	if f := c.cfg.ProviderDelay; f != nil {
 		delay = f(i)
 	}
-	parts := cluster.Components{Lookup: c.Hub.Lookup(), State: c.Hub.Store(), Kinds: slices.Clone(c.cfg.Kinds)}
+	parts := cluster.Components{Lookup: c.Hub.Lookup(), Kinds: slices.Clone(c.cfg.Kinds)}
 	parts.Provider = newProvider(c.Hub.Provider(), delay)
 	var err error
 	if c.cfg.Provider != nil {

@@ -16,7 +16,7 @@ type Observer struct {
 	Topology    func(t core.Topology)                                                // installed
 	Activated   func(a core.Activation, took time.Duration)                          // after its first turn
 	Deactivated func(a core.Activation, why core.StopReason)                         // after its last turn
-	Resolved    func(id core.Identity, source string, took time.Duration, err error) // "cache" or "owner"
+	Resolved    func(id core.Identity, source string, took time.Duration, err error) // where it lives: "cache" (known), or "owner" (looked up, without the call itself)
 	Retried     func(id core.Identity, attempt int, err error)                       // attempt that failed, from 1
 	Fenced      func(a core.Activation)                                              // lease lost or a greater token seen
 }

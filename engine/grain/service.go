@@ -7,9 +7,6 @@ import (
 	"github.com/granary-go/granary/engine/actor"
 )
 
-// StateStore is the role of the store in which grains keep their state.
-type StateStore interface{ core.Store }
-
 // Service is a part built of grains and processes. Its kinds are registered before Start, its Start
 // runs before the member is visible, its Stop after activations were drained. It may offer
 // Reshape(core.Topology): called after the lookup's, under the same rules.

@@ -17,7 +17,6 @@ func build(cfg Config) (*cluster.Node, error) {
 		cluster.Set,            // what nobody swaps
 		memberlist.Set,         // role: membership
 		disthash.Set,           // role: identity lookup
-		cluster.NoStateSet,     // role: grain state
 		cluster.NoTelemetrySet, // roles: telemetry, interceptors
 		kinds, services,        // what the application brings
 	))

@@ -28,7 +28,6 @@ func build(cfg Config) (*cluster.Node, error) {
 	}
 	grainKinds := kinds()
 	grainServices := services()
-	stateStore := cluster.NoState()
 	interceptors := cluster.NoInterceptors()
 	telemetry := cluster.NoTelemetry()
 	components := cluster.Components{
@@ -36,7 +35,6 @@ func build(cfg Config) (*cluster.Node, error) {
 		Lookup:       lookup,
 		Kinds:        grainKinds,
 		Services:     grainServices,
-		State:        stateStore,
 		Interceptors: interceptors,
 		Telemetry:    telemetry,
 	}

@@ -14,10 +14,9 @@ import (
 func MemberlistDisthash(cfg Config) (Process, error) {
 	panic(wire.Build(
 		wire.FieldsOf(new(Config), "Cluster", "Memberlist", "Disthash", "Kinds", "Services", "Interceptors", "Telemetry"),
-		cluster.Set,        // what nobody swaps
-		memberlist.Set,     // role: membership
-		disthash.Set,       // role: identity lookup
-		cluster.NoStateSet, // role: grain state
+		cluster.Set,    // what nobody swaps
+		memberlist.Set, // role: membership
+		disthash.Set,   // role: identity lookup
 		wire.Struct(new(Process), "*"),
 	))
 }

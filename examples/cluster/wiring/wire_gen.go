@@ -28,7 +28,6 @@ func MemberlistDisthash(cfg Config) (Process, error) {
 	}
 	kinds := cfg.Kinds
 	services := cfg.Services
-	stateStore := cluster.NoState()
 	interceptors := cfg.Interceptors
 	telemetry := cfg.Telemetry
 	components := cluster.Components{
@@ -36,7 +35,6 @@ func MemberlistDisthash(cfg Config) (Process, error) {
 		Lookup:       lookup,
 		Kinds:        kinds,
 		Services:     services,
-		State:        stateStore,
 		Interceptors: interceptors,
 		Telemetry:    telemetry,
 	}
@@ -49,7 +47,6 @@ func MemberlistDisthash(cfg Config) (Process, error) {
 		Lookup:       lookup,
 		Kinds:        kinds,
 		Services:     services,
-		State:        stateStore,
 		Interceptors: interceptors,
 		Telemetry:    telemetry,
 	}

@@ -13,5 +13,5 @@ import (
 
 // Node cannot be generated.
 func Node(cfg cluster.Config, members memberlist.Config, kinds grain.Kinds, services grain.Services) (*cluster.Node, error) {
-	panic(wire.Build(cluster.Set, cluster.NoTelemetrySet, cluster.NoStateSet, memberlist.Set))
+	panic(wire.Build(cluster.Set, cluster.NoTelemetrySet, memberlist.Set))
 }

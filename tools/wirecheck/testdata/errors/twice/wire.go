@@ -20,7 +20,7 @@ func Node(
 	kinds grain.Kinds, services grain.Services,
 ) (*cluster.Node, error) {
 	panic(wire.Build(
-		cluster.Set, cluster.NoTelemetrySet, cluster.NoStateSet, disthash.Set,
+		cluster.Set, cluster.NoTelemetrySet, disthash.Set,
 		memberlist.Set,
 		inProcess, wire.Bind(new(core.Provider), new(*memory.Provider)),
 	))

@@ -14,7 +14,7 @@ import (
 // Node builds a node of whatever fills its roles.
 func Node(
 	cfg cluster.Config, provider core.Provider, lookup core.Lookup, kinds grain.Kinds, services grain.Services,
-	state grain.StateStore, interceptors grain.Interceptors, telemetry cluster.Telemetry,
+	interceptors grain.Interceptors, telemetry cluster.Telemetry,
 ) (*cluster.Node, error) {
 	panic(wire.Build(cluster.Set))
 }
@@ -22,7 +22,7 @@ func Node(
 // Caller builds a node of which only the calls are used.
 func Caller(
 	cfg cluster.Config, provider core.Provider, lookup core.Lookup, kinds grain.Kinds, services grain.Services,
-	state grain.StateStore, interceptors grain.Interceptors, telemetry cluster.Telemetry,
+	interceptors grain.Interceptors, telemetry cluster.Telemetry,
 ) (grain.Caller, error) {
 	panic(wire.Build(cluster.Set))
 }

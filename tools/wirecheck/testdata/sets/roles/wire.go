@@ -19,8 +19,3 @@ func Telemetry() cluster.Telemetry {
 func Interceptors() grain.Interceptors {
 	panic(wire.Build(cluster.NoTelemetrySet))
 }
-
-// State is the empty role.
-func State() grain.StateStore {
-	panic(wire.Build(cluster.NoStateSet))
-}
