@@ -512,3 +512,30 @@ func (h hosted) Start(ctx context.Context, host core.Host, env core.Env) error {
 	*h.host = host
 	return h.Lookup.Start(ctx, host, env)
 }
+
+// TestAnErrorTellsThePlaceToo: the second call goes there at once, although the first has failed.
+func TestAnErrorTellsThePlaceToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &events{}
+		fails := grain.KindOf("Fails", func(grain.Self) (*keeper, error) { return &keeper{}, nil },
+			grain.Method("Fail", func(*keeper, context.Context, string) (string, error) { return "", errKeeper }))
+		c := clustertest.Start(t, clustertest.Config{Members: 2, Lookup: newRing, Kinds: grain.Kinds{fails},
+			Node: func(i int, _ *cluster.Config, parts *cluster.Components) {
+				if i == 0 {
+					parts.Telemetry.Observer.Resolved = func(id core.Identity, source string, _ time.Duration, _ error) { e.add(source) }
+				}
+			}})
+		for _, want := range []string{"owner", "cache"} {
+			for i := range 20 {
+				if _, err := grain.Call[string](t.Context(), c.Node(0), core.Identity{Kind: "Fails", Key: fmt.Sprint(i)}, "Fail", ""); err == nil {
+					t.Error("it does not fail")
+				}
+			}
+			list := e.take()
+			slices.Sort(list)
+			if list = slices.Compact(list); !slices.Equal(list, []string{want}) {
+				t.Errorf("found by %v, want %s", list, want)
+			}
+		}
+	})
+}

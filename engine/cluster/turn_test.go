@@ -139,6 +139,8 @@ func TestContextOfATurn(t *testing.T) {
 			func(_ *turnContext, cancel func()) { cancel() }, 0, context.Canceled},
 		"end of the turn": {func() (context.Context, func()) { return context.WithValue(context.Background(), key{}, 1), func() {} }, time.Hour,
 			func(c *turnContext, _ func()) { c.cancel(context.Canceled) }, 0, context.Canceled},
+		"end of the node": {func() (context.Context, func()) { return context.WithValue(context.Background(), key{}, 1), func() {} }, time.Hour,
+			func(c *turnContext, _ func()) { c.frame.a.node.cancel(core.ErrStopped) }, 0, context.Canceled},
 	}
 	for name, setup := range setups {
 		for _, watch := range []string{"Err", "Done", "child", "AfterFunc"} {
@@ -159,10 +161,11 @@ func TestContextOfATurn(t *testing.T) {
 						t.Fatal(c.Err())
 					}
 					var child context.Context
+					var done <-chan struct{}
 					called := false
 					switch watch {
 					case "Done":
-						c.Done()
+						done = c.Done()
 					case "child":
 						var stop func()
 						child, stop = context.WithCancel(c)
@@ -176,20 +179,25 @@ func TestContextOfATurn(t *testing.T) {
 					}
 					time.Sleep(setup.after)
 					synctest.Wait()
-					if c.Err() != setup.want {
-						t.Errorf("%v, want %v", c.Err(), setup.want)
-					}
-					synctest.Wait()
-					switch {
+					switch { // before Err is asked, which looks by itself
+					case done != nil:
+						select {
+						case <-done:
+						default:
+							t.Error("Done is open")
+						}
 					case watch == "child" && child.Err() != setup.want:
 						t.Errorf("child: %v, want %v", child.Err(), setup.want)
 					case watch == "AfterFunc" && !called:
 						t.Error("the function was not called")
 					}
+					if c.Err() != setup.want {
+						t.Errorf("%v, want %v", c.Err(), setup.want)
+					}
 					select {
 					case <-c.Done():
 					default:
-						t.Error("Done is open")
+						t.Error("Done is open afterwards")
 					}
 				})
 			})
