@@ -24,7 +24,11 @@ var goldens = []struct{ name, file string }{
 	{"proto3", "proto3pb/shop.proto"},
 	{"edition2023", "edition2023pb/lock.proto"},
 	{"edition2024", "edition2024pb/room.proto"},
+	{"names", "namespb/names.proto"},
 }
+
+// goldenImports are files that a golden one imports: messages alone.
+var goldenImports = []string{"namespb/ctx/ctx.proto", "namespb/f/f.proto", "namespb/r/r.proto", "namespb/req/req.proto"}
 
 // The messages, the grains and the request that plug-ins are tested with are what is committed.
 func TestGolden(t *testing.T) {
@@ -44,6 +48,17 @@ func TestGolden(t *testing.T) {
 			}
 			compareRequest(t, filepath.Join(engineDir, "testdata", g.name+".binpb"), request)
 		})
+	}
+}
+
+func TestGoldenImports(t *testing.T) {
+	for _, file := range goldenImports {
+		source := filepath.Join(engineDir, "internal", "golden", file)
+		files, err := goCode(compiled(t, nil, source))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("%s: %d files, want messages alone: %v", file, len(files), err)
+		}
+		compare(t, filepath.Join(filepath.Dir(source), filepath.Base(files[0].GetName())), []byte(files[0].GetContent()))
 	}
 }
 
@@ -165,6 +180,48 @@ func TestCommandWrites(t *testing.T) {
 		if read(t, filepath.Join(beside, "cart_grain.pb.go")) != first || !before.ModTime().Equal(after.ModTime()) {
 			t.Errorf("out %q: the second run wrote something else", out)
 		}
+	}
+}
+
+// What a run before has made of another file stays as it is, and nothing of the run is written; of the same
+// file, by whatever path it was compiled, or of no .proto file at all, it is replaced.
+func TestOverwritesNoOther(t *testing.T) {
+	const grainProto = "syntax = \"proto3\";\npackage shop;\nmessage Grain {}\n"
+	deprecated := strings.Replace(grainProto, "package", "option deprecated = true;\npackage", 1)
+	for _, out := range []string{"", "out"} {
+		for first, second := range map[string]string{"cart.proto": "cart_grain.proto", "cart_grain.proto": "cart.proto"} {
+			for _, messages := range []string{grainProto, deprecated} {
+				dir := t.TempDir()
+				t.Chdir(dir)
+				writeFile(t, "go.mod", "module example.com/shop\n")
+				writeFile(t, "pb/cart.proto", cartProto)
+				writeFile(t, "pb/cart_grain.proto", messages)
+				var args []string
+				if out != "" {
+					args = []string{"-out", out}
+				}
+				mustRun(t, append(args, "pb/"+first)...)
+				target := filepath.Join(out, "pb", "cart_grain.pb.go")
+				before := read(t, target)
+				expect(t, exitFiles, []string{target + " was generated from pb/" + first + ", and would be overwritten by what is made of pb/" + second}, append(args, "pb/"+second)...)
+				if read(t, target) != before {
+					t.Errorf("out %q: %s was overwritten by %s", out, target, second)
+				}
+				if first == "cart_grain.proto" {
+					if _, err := os.Stat(filepath.Join(out, "pb", "cart.pb.go")); !os.IsNotExist(err) {
+						t.Errorf("out %q: the messages of a refused run were written: %v", out, err)
+					}
+				}
+				writeFile(t, "pb/"+first, read(t, "pb/"+first)+"message More {}\n")
+				mustRun(t, append(args, "pb/"+first)...)
+			}
+		}
+	}
+	writeFile(t, "pb/cart_grain.pb.go", "package pb\n\n// source: mine.proto\n")
+	mustRun(t, "pb/cart.proto")
+	mustRun(t, "-I", "pb", "pb/cart.proto")
+	if got := read(t, "pb/cart_grain.pb.go"); !strings.Contains(got, "// source: cart.proto\n") {
+		t.Errorf("compiled by another path it was not written:\n%s", got)
 	}
 }
 

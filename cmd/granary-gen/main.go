@@ -15,8 +15,8 @@
 // google/protobuf are built in. Syntax: proto2, proto3, edition 2023, and of edition 2024 what 2023
 // has as well.
 //
-// It exits with 0 if all is written, 1 if the files are wrong (each complaint with its place, nothing
-// written), 2 if the arguments are wrong.
+// It exits with 0 if all is written, 1 if the files are wrong or would overwrite what was made of another
+// .proto file (each complaint with its place, nothing written), 2 if the arguments are wrong.
 package main
 
 import (

@@ -3,9 +3,16 @@ package graingen_test
 import (
 	"context"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path"
+	"strconv"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -13,6 +20,11 @@ import (
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/graingen/internal/golden/edition2023pb"
 	"github.com/granary-go/granary/engine/graingen/internal/golden/edition2024pb"
+	"github.com/granary-go/granary/engine/graingen/internal/golden/namespb"
+	namesctx "github.com/granary-go/granary/engine/graingen/internal/golden/namespb/ctx"
+	namesf "github.com/granary-go/granary/engine/graingen/internal/golden/namespb/f"
+	namesr "github.com/granary-go/granary/engine/graingen/internal/golden/namespb/r"
+	namesreq "github.com/granary-go/granary/engine/graingen/internal/golden/namespb/req"
 	"github.com/granary-go/granary/engine/graingen/internal/golden/proto2pb"
 	"github.com/granary-go/granary/engine/graingen/internal/golden/proto3pb"
 )
@@ -223,4 +235,109 @@ func TestOtherSyntaxes(t *testing.T) {
 	if reply, err := edition2024pb.Room(n, "a").Join(t.Context(), in); err != nil || reply.GetPeople() != 3 {
 		t.Errorf("edition 2024: %v, %v", reply, err)
 	}
+}
+
+// Packages of messages that are named like the parameters of generated methods are still what they are.
+func TestImportsNamedLikeParameters(t *testing.T) {
+	n := newNode(t, namespb.NamesKind(func(grain.Self) (namespb.NamesGrain, error) {
+		return &namespb.FakeNames{
+			ContextFunc: func(_ context.Context, in *namesctx.Text) (*namesreq.Text, error) {
+				return &namesreq.Text{Text: in.GetText() + "1"}, nil
+			},
+			RequestFunc: func(_ context.Context, in *namesreq.Text) (*namesr.Text, error) {
+				return &namesr.Text{Text: in.GetText() + "2"}, nil
+			},
+			ReceiverFunc: func(_ context.Context, in *namesr.Text) (*namesf.Text, error) {
+				return &namesf.Text{Text: in.GetText() + "3"}, nil
+			},
+			FakeFunc: func(_ context.Context, in *namesf.Text) (*namesctx.Text, error) {
+				return &namesctx.Text{Text: in.GetText() + "4"}, nil
+			},
+			TellFunc: func(context.Context, *namesreq.Text) error { return nil },
+		}, nil
+	}))
+	ref := namespb.Names(n, "a")
+	one, err := ref.Context(t.Context(), &namesctx.Text{Text: "0"})
+	two, err2 := ref.Request(t.Context(), one)
+	three, err3 := ref.Receiver(t.Context(), two)
+	four, err4 := ref.Fake(t.Context(), three)
+	if err := errors.Join(err, err2, err3, err4, ref.Tell(t.Context(), one)); err != nil || four.GetText() != "01234" || n.tells != 1 {
+		t.Errorf("%q, %d sent, %v", four.GetText(), n.tells, err)
+	}
+}
+
+// Whatever packages of messages are named, no parameter, receiver or variable of a generated method that uses
+// them has the name of an import.
+func TestNoLocalHidesAnImport(t *testing.T) {
+	for _, names := range [][]string{
+		{"req"}, {"ctx"}, {"r"}, {"f"}, {"err"}, {"grain"}, {"core"}, {"context"}, {"time"}, {"caller"}, {"key"}, {"factory"},
+		{"options"}, {"format"}, {"args"}, {"ctx", "ctx_"}, {"ctx_", "ctx"}, {"req", "req1"}, {"r", "f"}, {"nil"}, {"error"}, {"string"},
+	} {
+		r := request(t, "proto3")
+		f := own(r)
+		for i, name := range names {
+			imported := &descriptorpb.FileDescriptorProto{
+				Name: proto.String(name + strconv.Itoa(i) + ".proto"), Package: proto.String("other.p" + strconv.Itoa(i)), Syntax: proto.String("proto3"),
+				Options:     &descriptorpb.FileOptions{GoPackage: proto.String("example.com/" + strconv.Itoa(i) + "/" + name)},
+				MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String("M")}},
+			}
+			r.ProtoFile = append([]*descriptorpb.FileDescriptorProto{imported}, r.ProtoFile...)
+			f.Dependency = append(f.Dependency, imported.GetName())
+			m := f.Service[0].Method[0]
+			m.InputType = proto.String(".other.p0.M")
+			m.OutputType = proto.String(".other.p" + strconv.Itoa(i) + ".M")
+		}
+		response, err := generate(t, r)
+		if err != nil {
+			t.Fatalf("%q: %v", names, err)
+		}
+		code := response.File[0].GetContent()
+		if hidden := hiddenImports(t, code); len(hidden) > 0 {
+			t.Errorf("%q: %q are hidden:\n%s", names, hidden, code)
+		}
+	}
+}
+
+// hiddenImports are the imports of a file that a function of it names and hides by a name of its own.
+func hiddenImports(t *testing.T, code string) (hidden []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "x.go", code, 0)
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, code)
+	}
+	imported := map[string]bool{}
+	for _, i := range file.Imports {
+		at, _ := strconv.Unquote(i.Path.Value)
+		name := path.Base(at)
+		if i.Name != nil {
+			name = i.Name.Name
+		}
+		imported[name] = true
+	}
+	for _, d := range file.Decls {
+		function, is := d.(*ast.FuncDecl)
+		if !is {
+			continue
+		}
+		own := map[string]bool{}
+		for _, list := range []*ast.FieldList{function.Recv, function.Type.Params, function.Type.Results} {
+			if list == nil {
+				continue
+			}
+			for _, field := range list.List {
+				for _, name := range field.Names {
+					own[name.Name] = true
+				}
+			}
+		}
+		ast.Inspect(function.Type, func(n ast.Node) bool {
+			if s, is := n.(*ast.SelectorExpr); is {
+				if x, is := s.X.(*ast.Ident); is && imported[x.Name] && own[x.Name] {
+					hidden = append(hidden, function.Name.Name+": "+x.Name)
+				}
+			}
+			return true
+		})
+	}
+	return hidden
 }

@@ -58,6 +58,7 @@ func TestGolden(t *testing.T) {
 		"proto3":      "proto3pb/shop_grain.pb.go",
 		"edition2023": "edition2023pb/lock_grain.pb.go",
 		"edition2024": "edition2024pb/room_grain.pb.go",
+		"names":       "namespb/names_grain.pb.go",
 	} {
 		t.Run(name, func(t *testing.T) {
 			response, err := generate(t, request(t, name))

@@ -79,8 +79,9 @@ func (f file) write(gen *protogen.Plugin) {
 	g.P()
 	g.P("// If this does not compile, generate the file again, or take the engine that it was made for.")
 	g.P("const _ = ", grainPackage.Ident("GeneratedV1"))
+	l := f.localsIn(g)
 	for _, s := range f.services {
-		s.write(g)
+		s.write(g, l)
 	}
 	if f.reasons != nil {
 		writeReasons(g, f.reasons)

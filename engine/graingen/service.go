@@ -39,13 +39,43 @@ func (n names) all() []string {
 	return []string{n.cart, n.kindName, n.grain, n.client, n.kind, n.ref, n.unimplemented, n.fake, n.options}
 }
 
-func (s service) write(g *protogen.GeneratedFile) {
+// locals are the names of parameters and receivers within the generated methods.
+type locals struct{ ctx, req, ref, fake string }
+
+// localsIn chooses names that no import of the file has, since within a method they would hide it. So all
+// packages whose types the methods use are imported first.
+func (f file) localsIn(g *protogen.GeneratedFile) locals {
+	imported := map[string]bool{}
+	use := func(id protogen.GoIdent) {
+		if name, _, qualified := strings.Cut(g.QualifiedGoIdent(id), "."); qualified {
+			imported[name] = true
+		}
+	}
+	for _, s := range f.services {
+		for _, m := range s.methods {
+			use(contextPackage.Ident("Context"))
+			use(m.Input.GoIdent)
+			if !m.oneWay {
+				use(m.Output.GoIdent)
+			}
+		}
+	}
+	free := func(name string) string {
+		for imported[name] {
+			name += "_"
+		}
+		return name
+	}
+	return locals{ctx: free("ctx"), req: free("req"), ref: free("r"), fake: free("f")}
+}
+
+func (s service) write(g *protogen.GeneratedFile, l locals) {
 	n := namesOf(s.GoName)
-	s.writeInterfaces(g, n)
+	s.writeInterfaces(g, n, l)
 	s.writeKind(g, n)
-	s.writeClient(g, n)
+	s.writeClient(g, n, l)
 	s.writeUnimplemented(g, n)
-	s.writeFake(g, n)
+	s.writeFake(g, n, l)
 	g.P("var (")
 	g.P("_ ", n.client, " = ", n.ref, "{}")
 	g.P("_ ", n.client, " = (*", n.fake, ")(nil)")
@@ -54,7 +84,7 @@ func (s service) write(g *protogen.GeneratedFile) {
 	g.P(")")
 }
 
-func (s service) writeInterfaces(g *protogen.GeneratedFile, n names) {
+func (s service) writeInterfaces(g *protogen.GeneratedFile, n names, l locals) {
 	g.P()
 	g.P("// ", n.kindName, " is the kind of the grains of service ", s.Desc.FullName(), ".")
 	g.P("const ", n.kindName, " = ", quote(s.GoName))
@@ -65,7 +95,7 @@ func (s service) writeInterfaces(g *protogen.GeneratedFile, n names) {
 	g.P("type ", n.grain, " interface {")
 	for _, m := range s.methods {
 		comment(g, "", m.Comments.Leading, m.deprecated())
-		g.P(m.GoName, m.signature(g, "ctx", "req"))
+		g.P(m.GoName, m.signature(g, l.ctx, l.req))
 	}
 	g.P("}")
 
@@ -74,7 +104,7 @@ func (s service) writeInterfaces(g *protogen.GeneratedFile, n names) {
 	g.P("type ", n.client, " interface {")
 	for _, m := range s.methods {
 		comment(g, "", m.Comments.Leading, m.deprecated())
-		g.P(m.GoName, m.signature(g, "ctx", "req"))
+		g.P(m.GoName, m.signature(g, l.ctx, l.req))
 	}
 	g.P("}")
 }
@@ -113,7 +143,7 @@ func (m method) spec(g *protogen.GeneratedFile, i int) string {
 	return b.String()
 }
 
-func (s service) writeClient(g *protogen.GeneratedFile, n names) {
+func (s service) writeClient(g *protogen.GeneratedFile, n names, l locals) {
 	caller, option := ident(g, grainPackage, "Caller"), ident(g, grainPackage, "CallOption")
 	g.P()
 	g.P("// ", n.ref, " calls the ", s.GoName, " of one key. It is a small value, safe for concurrent use.")
@@ -134,22 +164,22 @@ func (s service) writeClient(g *protogen.GeneratedFile, n names) {
 	g.P("return r")
 	g.P("}")
 	for i, m := range s.methods {
-		options := "r.options"
+		options := l.ref + ".options"
 		if m.callOptions(g) != "" {
-			options = fmt.Sprintf("%s(%s.%s, r.options)", ident(g, grainPackage, "JoinOptions"), n.options, m.GoName)
+			options = fmt.Sprintf("%s(%s.%s, %s)", ident(g, grainPackage, "JoinOptions"), n.options, m.GoName, options)
 		}
-		request := fmt.Sprintf("%s{To: r.to, Method: %s, Index: %d, Arg: req, Options: %s}",
-			ident(g, grainPackage, "Request"), quote(m.GoName), i, options)
+		request := fmt.Sprintf("%s{To: %s.to, Method: %s, Index: %d, Arg: %s, Options: %s}",
+			ident(g, grainPackage, "Request"), l.ref, quote(m.GoName), i, l.req, options)
 		g.P()
 		comment(g, "", m.Comments.Leading, m.deprecated())
 		if m.Comments.Leading == "" {
 			g.P("// ", m.GoName, " calls method ", m.Desc.Name(), ".")
 		}
-		g.P("func (r ", n.ref, ") ", m.GoName, m.signature(g, "ctx", "req"), " {")
+		g.P("func (", l.ref, " ", n.ref, ") ", m.GoName, m.signature(g, l.ctx, l.req), " {")
 		if m.oneWay {
-			g.P("return ", ident(g, grainPackage, "Send"), "(ctx, r.caller, ", request, ")")
+			g.P("return ", ident(g, grainPackage, "Send"), "(", l.ctx, ", ", l.ref, ".caller, ", request, ")")
 		} else {
-			g.P("return ", ident(g, grainPackage, "Do"), "[*", g.QualifiedGoIdent(m.Output.GoIdent), "](ctx, r.caller, ", request, ")")
+			g.P("return ", ident(g, grainPackage, "Do"), "[*", g.QualifiedGoIdent(m.Output.GoIdent), "](", l.ctx, ", ", l.ref, ".caller, ", request, ")")
 		}
 		g.P("}")
 	}
@@ -207,23 +237,23 @@ func (s service) writeUnimplemented(g *protogen.GeneratedFile, n names) {
 	}
 }
 
-func (s service) writeFake(g *protogen.GeneratedFile, n names) {
+func (s service) writeFake(g *protogen.GeneratedFile, n names, l locals) {
 	g.P()
 	g.P("// ", n.fake, " stands for a ", s.GoName, " in tests, as grain and as client: each method calls the function set")
 	g.P("// for it, and without one refuses as Unimplemented.")
 	g.P("type ", n.fake, " struct {")
 	for _, m := range s.methods {
-		g.P(m.GoName, "Func func", m.signature(g, "ctx", "req"))
+		g.P(m.GoName, "Func func", m.signature(g, l.ctx, l.req))
 	}
 	g.P("}")
 	for _, m := range s.methods {
 		g.P()
 		g.P("// ", m.GoName, " calls ", m.GoName, "Func.")
-		g.P("func (f *", n.fake, ") ", m.GoName, m.signature(g, "ctx", "req"), " {")
-		g.P("if f.", m.GoName, "Func == nil {")
+		g.P("func (", l.fake, " *", n.fake, ") ", m.GoName, m.signature(g, l.ctx, l.req), " {")
+		g.P("if ", l.fake, ".", m.GoName, "Func == nil {")
 		m.writeRefusal(g, n.fake+": "+m.GoName+"Func is not set")
 		g.P("}")
-		g.P("return f.", m.GoName, "Func(ctx, req)")
+		g.P("return ", l.fake, ".", m.GoName, "Func(", l.ctx, ", ", l.req, ")")
 		g.P("}")
 	}
 }

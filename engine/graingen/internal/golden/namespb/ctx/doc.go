@@ -1,0 +1,2 @@
+// Package ctx is generated from a message that another file imports.
+package ctx
