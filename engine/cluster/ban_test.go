@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,6 +162,101 @@ func TestBlockIsBounded(t *testing.T) {
 		}
 		if err := n.Block("z", 0, ""); !errors.Is(err, core.ErrStopped) {
 			t.Errorf("after Stop: %v", err)
+		}
+	})
+}
+
+// TestUnblock: a member lets in again whom it has blocked, all others follow, and grains there answer; what
+// another has blocked too stays so until that one lets in as well.
+func TestUnblock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := memory.NewHub()
+		c := clustertest.Start(t, clustertest.Config{Members: 4, Lookup: newRing, Kinds: grain.Kinds{keeperKind("Keeper", nil)}, Node: func(_ int, _ *cluster.Config, parts *cluster.Components) {
+			parts.Provider = unordered{hub.Provider()}
+		}})
+		c.Agree()
+		time.Sleep(2 * time.Second)
+		a, b, other, bad := c.Node(0), c.Node(1), c.Node(2), c.Node(3)
+		blocked := func(n *cluster.Node, by ...core.MemberID) {
+			t.Helper()
+			slices.Sort(by)
+			got := n.Blocked()
+			if len(by) == 0 && len(got) == 0 {
+				return
+			}
+			if len(got) != 1 || got[0].ID != bad.ID() || !slices.Equal(got[0].By, by) || got[0].For <= 0 || got[0].For > time.Hour {
+				t.Errorf("%s refuses %+v, want %s by %v", n.ID(), got, bad.ID(), by)
+			}
+			if _, listed := n.View().Member(bad.ID()); listed {
+				t.Errorf("%s lists the blocked one", n.ID())
+			}
+		}
+		if err := errors.Join(a.Block(bad.ID(), time.Hour, "it does harm"), b.Block(bad.ID(), 30*time.Minute, "")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		for _, n := range []*cluster.Node{a, b, other} {
+			blocked(n, a.ID(), b.ID())
+		}
+		if got := a.Blocked()[0].Reason; got != "it does harm" {
+			t.Errorf("the reason is %q", got)
+		}
+		if err := a.Unblock(bad.ID(), "unknown"); !errors.Is(err, core.ErrConflict) || !strings.Contains(err.Error(), string(b.ID())) {
+			t.Errorf("blocked by another too: %v", err)
+		}
+		time.Sleep(5 * time.Second)
+		for _, n := range []*cluster.Node{a, b, other} {
+			blocked(n, b.ID())
+		}
+		if err := b.Unblock(bad.ID()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute) // by the back-off of links
+		c.Agree()
+		for _, n := range []*cluster.Node{a, b, other} {
+			blocked(n)
+		}
+		for _, id := range clustertest.Identities("Keeper", 30) {
+			for _, n := range []*cluster.Node{bad, other} {
+				if _, err := keep(t.Context(), n, id.Kind, id.Key, "x"); err != nil {
+					t.Errorf("let in again: %v", err)
+				}
+			}
+		}
+		if err := c.AddClient().Unblock(bad.ID()); !errors.Is(err, core.ErrUnsupported) {
+			t.Errorf("a client: %v", err)
+		}
+		if err := c.New().Unblock(bad.ID()); !errors.Is(err, core.ErrStopped) {
+			t.Errorf("before the start: %v", err)
+		}
+	})
+}
+
+// TestBansAreNotSaidForNothing: a ban that one member says makes no others speak.
+func TestBansAreNotSaidForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := gossiping(t, 3, cluster.GossipConfig{})
+		c.Agree()
+		if err := c.Node(0).Block("stranger", time.Hour, ""); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		for i := 1; i < 3; i++ {
+			if got := c.Node(i).Blocked(); len(got) != 1 || got[0].ID != "stranger" {
+				t.Errorf("member %d refuses %v", i, got)
+			}
+		}
+		if err := c.Node(0).Unblock("stranger"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if got := c.Node(2).Blocked(); len(got) > 0 {
+			t.Errorf("%v", got)
+		}
+		for i := 1; i < 3; i++ {
+			if v, said := c.Node(0).State(c.Node(i).ID(), "blocked"); said {
+				t.Errorf("member %d says %v", i, v)
+			}
 		}
 	})
 }

@@ -291,6 +291,61 @@ func (n *Node) Block(id core.MemberID, d time.Duration, reason string) error {
 	return nil
 }
 
+// Unblock ends what Block has begun on this member, before its time; of one that it has not blocked, nothing is
+// said, nor an error returned. The others hear of it by gossip, within a few intervals, and let the member in
+// again, each unless another member has blocked it as well. Where the provider keeps the view in one record the
+// blocked are soon evicted from it: that is for good, and Unblock only keeps it from happening.
+//
+// It ends no ban that another member has said: unblock on that one, or wait; a ban whose member has gone ends
+// at its time. It returns at once. Errors: core.ErrConflict (others have blocked it too, who are named; the own
+// ban has ended all the same), core.ErrOverloaded, core.ErrStopped, core.ErrUnsupported (a client).
+func (n *Node) Unblock(ids ...core.MemberID) error {
+	switch {
+	case n.cfg.Client:
+		return fmt.Errorf("cluster: unblock: a client blocks nobody: %w", core.ErrUnsupported)
+	case !n.watching():
+		return fmt.Errorf("cluster: unblock: the node is not running: %w", core.ErrStopped)
+	}
+	var errs []error
+	for _, id := range ids {
+		if !n.post(membership.Unban{ID: id}) {
+			errs = append(errs, fmt.Errorf("cluster: unblock %s: %d things wait already: %w", id, maxHappened, core.ErrOverloaded))
+		}
+	}
+	for _, b := range n.Blocked() {
+		others := slices.DeleteFunc(b.By, func(by core.MemberID) bool { return by == n.id })
+		if slices.Contains(ids, b.ID) && len(others) > 0 {
+			errs = append(errs, fmt.Errorf("cluster: unblock %s: it is blocked by %s too, for at most %v; unblock it there: %w", b.ID, others, b.For, core.ErrConflict))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// BlockedMember is a member whose traffic is refused here.
+type BlockedMember struct {
+	ID     core.MemberID
+	For    time.Duration   // what is left of it, unless somebody makes it longer
+	By     []core.MemberID // who has said so, in ascending order
+	Reason string
+}
+
+// Blocked lists whom this member refuses since somebody has blocked them, in ascending order of ID: by Block
+// here or, as gossip has told, elsewhere. It does not block.
+func (n *Node) Blocked() (out []BlockedMember) {
+	now := n.clock.Now()
+	for _, s := range *n.views.standing.Load() {
+		b := BlockedMember{ID: s.ID, For: s.Until.Sub(now), By: slices.Clone(s.From), Reason: s.Reason}
+		if s.Own {
+			b.By = append(b.By, n.id)
+			slices.Sort(b.By)
+		}
+		if b.For > 0 {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
 // watching reports whether the owner of the membership runs.
 func (n *Node) watching() bool {
 	n.life.mu.Lock()
@@ -306,11 +361,14 @@ func (n *Node) watch(on bool) {
 
 // learnedBans takes what another member says of whom it has blocked.
 func (n *Node) learnedBans(from core.MemberID, bans []gossip.Blocked) {
+	told := membership.Told{From: from}
 	for _, b := range bans {
+		told.IDs = append(told.IDs, b.ID)
 		if b.Remaining > 0 {
 			n.post(membership.Ban{ID: b.ID, For: b.Remaining, From: from, Reason: fmt.Sprintf("blocked by member %s", from)})
 		}
 	}
+	n.post(told)
 }
 
 // sayBans tells gossip of this member's own bans.

@@ -63,22 +63,23 @@ type gossiper struct {
 	stats    atomic.Pointer[GossipStats]
 
 	// What follows belongs to the owner.
-	machine *gossip.Machine
-	phase   *rand.Rand
-	members map[core.MemberID]core.Member // of the installed view, without this one
-	said    string                        // the topology that was last set
-	beat    gossip.Heartbeat
-	beaten  time.Time // zero: never
-	bans    []membership.Ban
-	banned  time.Time // when the bans were last told
-	next    time.Time // of the round that is due
-	disarm  func() bool
-	effects []gossip.Effect
-	readers readers
-	rounds  uint64
-	leaver  *leaver        // nil: nobody waits for the others to see that this member leaves
-	unset   error          // why the last own write was refused
-	asked   actor.Envelope // whose Reply is among the effects of the step
+	machine  *gossip.Machine
+	phase    *rand.Rand
+	members  map[core.MemberID]core.Member // of the installed view, without this one
+	said     string                        // the topology that was last set
+	beat     gossip.Heartbeat
+	beaten   time.Time // zero: never
+	bans     []membership.Ban
+	banned   time.Time // when the bans were last told
+	saidBans bool      // some were
+	next     time.Time // of the round that is due
+	disarm   func() bool
+	effects  []gossip.Effect
+	readers  readers
+	rounds   uint64
+	leaver   *leaver        // nil: nobody waits for the others to see that this member leaves
+	unset    error          // why the last own write was refused
+	asked    actor.Envelope // whose Reply is among the effects of the step
 }
 
 // newGossiper makes the gossip of n; it says nothing before start.
@@ -255,6 +256,10 @@ func (g *gossiper) setBans() {
 		}
 	}
 	g.banned = now
+	if len(left) == 0 && !g.saidBans {
+		return
+	}
+	g.saidBans = len(left) > 0
 	g.setOwn(gossip.KeyBlocked, convert.BlockedToMessage(left), false)
 }
 
@@ -320,7 +325,7 @@ func (g *gossiper) changed(from core.MemberID, e gossip.Changed) {
 
 // learn passes on the bans that another member has said itself.
 func (g *gossiper) learn(e gossip.Changed) {
-	if bans, err := convert.BlockedFromMessage(e.Value); e.Member != g.n.id && err == nil && len(bans) > 0 {
+	if bans, err := convert.BlockedFromMessage(e.Value); e.Member != g.n.id && err == nil {
 		g.n.learnedBans(e.Member, bans)
 	}
 }

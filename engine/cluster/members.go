@@ -195,7 +195,21 @@ func (o *owner) step(in membership.Input) {
 	for _, id := range e.Absolved {
 		o.detect(detector.Absolve{ID: id})
 	}
-	if _, ban := in.(membership.Ban); ban || len(e.Unblocked) > 0 {
+	own := len(e.Unblocked) > 0
+	switch in := in.(type) {
+	case membership.Ban:
+		own = own || in.From == ""
+	case membership.Unban:
+		own = true
+	case membership.Told:
+	case membership.Report, membership.Tick:
+		if !own {
+			return
+		}
+	}
+	standing := o.reducer.Standing(now)
+	n.views.standing.Store(&standing)
+	if own {
 		o.sayBans(now)
 	}
 }
@@ -259,7 +273,8 @@ type views struct {
 	reported atomic.Pointer[core.View] // the latest report that was not looked at
 	wake     chan struct{}
 	happened happenings
-	bans     atomic.Int32              // that this member has said itself
+	bans     atomic.Int32 // that this member has said itself
+	standing atomic.Pointer[[]membership.Standing]
 	shaped   atomic.Pointer[core.View] // the latest that was handed to the lookup
 	current  atomic.Pointer[installed]
 	over     chan struct{} // closed when no other view will be installed
@@ -268,6 +283,7 @@ type views struct {
 func (v *views) init() {
 	v.wake, v.over = make(chan struct{}, 1), make(chan struct{})
 	v.current.Store(&installed{next: make(chan struct{})})
+	v.standing.Store(&[]membership.Standing{})
 }
 
 // View is the view of the cluster that this node has installed; nil before the first. Its Reshape

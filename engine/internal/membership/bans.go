@@ -31,6 +31,51 @@ type Ban struct {
 	Reason string // for people
 }
 
+// Unban ends the ban that this member itself has said. What others have said stays.
+type Unban struct{ ID core.MemberID }
+
+// Told is all whom another member has banned: what it has said before of others has ended. Each of its bans
+// comes as a Ban besides.
+type Told struct {
+	From core.MemberID
+	IDs  []core.MemberID
+}
+
+// Standing is a ban in force.
+type Standing struct {
+	ID     core.MemberID
+	Until  time.Time
+	Own    bool            // this member has said it itself
+	From   []core.MemberID // the others that have, in ascending order
+	Reason string
+}
+
+// Standing lists all bans in force, in ascending order of ID.
+func (r *Reducer) Standing(now time.Time) (out []Standing) {
+	for _, id := range sorted(r.bans.by) {
+		b := r.bans.by[id]
+		s := Standing{ID: id, Until: b.until, Own: now.Before(b.own), Reason: b.reason}
+		for _, from := range sorted(b.others) {
+			if now.Before(b.others[from]) {
+				s.From = append(s.From, from)
+			}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// lift takes out what from has said of those that which chooses; empty: this member.
+func (r *Reducer) lift(now time.Time, from core.MemberID, which func(core.MemberID) bool, e *Effect) {
+	var out []core.MemberID
+	for _, id := range sorted(r.bans.by) {
+		if which(id) && r.bans.lift(now, id, from) {
+			out = append(out, id)
+		}
+	}
+	e.Unblocked = append(e.Unblocked, r.freed(out)...)
+}
+
 // ban takes a ban in.
 func (r *Reducer) ban(now time.Time, b Ban, e *Effect) {
 	known := r.refused(b.ID)
@@ -44,12 +89,6 @@ func (r *Reducer) ban(now time.Time, b Ban, e *Effect) {
 // freed are those of ids that are not refused for another reason.
 func (r *Reducer) freed(ids []core.MemberID) []core.MemberID {
 	return slices.DeleteFunc(ids, func(id core.MemberID) bool { return id == r.cfg.Self || r.refused(id) })
-}
-
-// Banned reports whether a ban of id is in force.
-func (r *Reducer) Banned(now time.Time, id core.MemberID) bool {
-	b, there := r.bans.by[id]
-	return there && now.Before(b.until)
 }
 
 // Bans lists what is left of the bans that this member has said itself, in ascending order of ID: what
@@ -70,9 +109,31 @@ type bans struct {
 }
 
 type ban struct {
-	until  time.Time // the latest that anybody said
-	own    time.Time // what this member said itself; zero: nothing
+	until  time.Time                   // the latest that anybody said
+	own    time.Time                   // what this member said itself; zero: nothing
+	others map[core.MemberID]time.Time // what others said
 	reason string
+}
+
+// lift takes out what from has said of id. True: that was all.
+func (b *bans) lift(now time.Time, id, from core.MemberID) (over bool) {
+	e := b.by[id]
+	if from == "" {
+		e.own = time.Time{}
+	}
+	delete(e.others, from)
+	e.until = e.own
+	for _, until := range e.others {
+		if until.After(e.until) {
+			e.until = until
+		}
+	}
+	if now.Before(e.until) {
+		b.by[id] = e
+		return false
+	}
+	delete(b.by, id)
+	return true
 }
 
 func (b *bans) has(id core.MemberID) bool { return !b.by[id].until.IsZero() }
@@ -109,8 +170,14 @@ func (e ban) extend(in Ban, until time.Time) ban {
 	if until.After(e.until) {
 		e.until, e.reason = until, in.Reason
 	}
-	if in.From == "" && until.After(e.own) {
+	switch {
+	case in.From == "" && until.After(e.own):
 		e.own = until
+	case in.From != "" && until.After(e.others[in.From]):
+		if e.others == nil {
+			e.others = map[core.MemberID]time.Time{}
+		}
+		e.others[in.From] = until
 	}
 	return e
 }

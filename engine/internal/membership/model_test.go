@@ -289,7 +289,7 @@ func TestOrderedReducerAgainstTheModel(t *testing.T) {
 				accused[id] = true
 			}
 			for m := range all(x.r.View()) {
-				if want := x.r.Banned(x.now, m.ID) || x.r.list.retired.has(m.ID); accused[m.ID] != want {
+				if want := banned(x.r, x.now, m.ID) || x.r.list.retired.has(m.ID); accused[m.ID] != want {
 					t.Fatalf("seed %d: %s accused: %v, want %v", seed, m.ID, accused[m.ID], want)
 				}
 			}

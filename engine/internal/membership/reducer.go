@@ -51,7 +51,7 @@ func NewReducer(cfg ReducerConfig) *Reducer {
 	}
 }
 
-// Input is what happens to a Reducer: a Report, a Ban, or a Tick.
+// Input is what happens to a Reducer: a Report, a Ban, an Unban, what it was Told, or a Tick.
 type Input interface{ input() }
 
 // Report is one view of the provider. A nil View is ignored.
@@ -62,6 +62,8 @@ type Tick struct{}
 
 func (Report) input() {}
 func (Ban) input()    {}
+func (Unban) input()  {}
+func (Told) input()   {}
 func (Tick) input()   {}
 
 // View is the installed view; nil before the first.
@@ -74,8 +76,13 @@ func (r *Reducer) Step(now time.Time, in Input) Effect {
 	}
 	var e Effect
 	e.Unblocked = r.freed(r.bans.expire(now))
-	if ban, ok := in.(Ban); ok {
-		r.ban(now, ban, &e)
+	switch in := in.(type) {
+	case Ban:
+		r.ban(now, in, &e)
+	case Unban:
+		r.lift(now, "", func(id core.MemberID) bool { return id == in.ID }, &e)
+	case Told:
+		r.lift(now, in.From, func(id core.MemberID) bool { return !slices.Contains(in.IDs, id) }, &e)
 	}
 	report, _ := in.(Report)
 	if r.cfg.Ordered {

@@ -3,6 +3,7 @@ package membership
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -274,7 +275,7 @@ func TestPeersCannotDriveOutOwnBans(t *testing.T) {
 	for i := range 100 {
 		x.step(Ban{ID: core.MemberID(fmt.Sprint("flood", i)), From: "b"})
 	}
-	if !x.r.Banned(x.now, "mine") || len(x.r.bans.by) != 2 {
+	if !banned(x.r, x.now, "mine") || len(x.r.bans.by) != 2 {
 		t.Fatalf("bans %v", sorted(x.r.bans.by))
 	}
 	e := x.step(Ban{ID: "mine too", For: time.Second})
@@ -306,7 +307,7 @@ func TestLengthOfBans(t *testing.T) {
 				x.step(Ban{ID: "b", For: d})
 			}
 			x.wantNext(test.want)
-			if test.want > 0 && !x.r.Banned(x.now.Add(test.want-1), "b") || x.r.Banned(x.now.Add(test.want), "b") {
+			if test.want > 0 && !banned(x.r, x.now.Add(test.want-1), "b") || banned(x.r, x.now.Add(test.want), "b") {
 				t.Error("the ban does not end when it should")
 			}
 		})
@@ -329,7 +330,7 @@ func TestBansArePassedOnByWhoSaidThemOnly(t *testing.T) {
 		one.after(time.Second).step(Tick{})
 		two.after(time.Second).step(Tick{})
 	}
-	if one.r.Banned(one.now, "x") || two.r.Banned(two.now, "x") {
+	if banned(one.r, one.now, "x") || banned(two.r, two.now, "x") {
 		t.Error("the ban outlived its time")
 	}
 }
@@ -360,7 +361,7 @@ func TestWallClockIsIrrelevant(t *testing.T) {
 		x.wantView("b", "s")
 		x.after(1).step(Tick{})
 		x.wantView("s")
-		if !x.r.Banned(x.now, "c") {
+		if !banned(x.r, x.now, "c") {
 			t.Errorf("shifted by %v: the ban has ended", shift)
 		}
 		x.now = shiftWall(t, x.now, -shift)
@@ -383,4 +384,53 @@ func TestHashIsThatOfTheWire(t *testing.T) {
 	if !slices.IsSorted(ids(slices.Collect(x.r.View().All()))) {
 		t.Error("the members are not sorted")
 	}
+}
+
+// banned reports whether a ban of id is in force.
+func banned(r *Reducer, now time.Time, id core.MemberID) bool {
+	return slices.ContainsFunc(r.Standing(now), func(s Standing) bool { return s.ID == id && now.Before(s.Until) })
+}
+
+// TestUnban: what this member has said ends; what others have said stays until they take it back.
+func TestUnban(t *testing.T) {
+	x := newTester(t, unordered("s", 0))
+	x.step(Ban{ID: "a", For: time.Hour})
+	x.step(Ban{ID: "b", For: time.Hour})
+	x.step(Ban{ID: "b", For: time.Minute, From: "p"})
+	x.step(Ban{ID: "b", For: 2 * time.Minute, From: "q"})
+	want := []Standing{{ID: "a", Until: x.now.Add(time.Hour), Own: true}, {ID: "b", Until: x.now.Add(time.Hour), Own: true, From: []core.MemberID{"p", "q"}}}
+	if got := x.r.Standing(x.now); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	x.wantIDs("unblocked", x.step(Unban{ID: "a"}).Unblocked, "a")
+	x.wantIDs("unblocked again", x.step(Unban{ID: "a"}).Unblocked)
+	x.wantIDs("unblocked, with other bans", x.step(Unban{ID: "b"}).Unblocked)
+	if len(x.r.Bans(x.now)) > 0 || !banned(x.r, x.now.Add(119*time.Second), "b") {
+		t.Errorf("own bans %v, in force %v", x.r.Bans(x.now), x.r.Standing(x.now))
+	}
+	x.wantNext(2 * time.Minute)
+	x.wantIDs("one takes it back", x.step(Told{From: "q", IDs: []core.MemberID{"a"}}).Unblocked)
+	x.wantNext(time.Minute)
+	x.wantIDs("one who never said it", x.step(Told{From: "r"}).Unblocked)
+	x.wantIDs("the other says it still", x.step(Told{From: "p", IDs: []core.MemberID{"c", "b"}}).Unblocked)
+	x.wantIDs("the other takes it back", x.step(Told{From: "p", IDs: []core.MemberID{"c"}}).Unblocked, "b")
+	x.wantNext(0)
+	x.step(Ban{ID: "c", For: time.Second, From: "p"})
+	x.step(Ban{ID: "c", For: time.Hour})
+	x.after(time.Minute)
+	if got := x.r.Standing(x.now); len(got) != 1 || len(got[0].From) > 0 {
+		t.Errorf("what p said has ended: %+v", got)
+	}
+	x.wantIDs("of another's ban that has ended", x.step(Unban{ID: "c"}).Unblocked, "c")
+}
+
+// TestUnbanLetsIn the row that the provider still has.
+func TestUnbanLetsIn(t *testing.T) {
+	x := newTester(t, unordered("s", 0))
+	x.report(self, b, c)
+	x.step(Ban{ID: "b", For: time.Hour})
+	x.wantView("c", "s")
+	e := x.step(Unban{ID: "b"})
+	x.wantView("b", "c", "s")
+	x.wantIDs("joined", ids(e.Topology.Joined), "b")
 }
