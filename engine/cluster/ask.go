@@ -33,7 +33,7 @@ func (n *Node) askLocal(ctx context.Context, ref *actor.Ref, q *question) (grain
 	if !ok {
 		return grain.Reply{}, grain.UnknownMethod(q.To, q.Index, q.Method)
 	}
-	arg, err := grain.PrepareArg(q.Arg)
+	arg, err := m.Prepare(q.Arg)
 	if err != nil {
 		return grain.Reply{}, core.WithDelivery(err, core.Undelivered)
 	}

@@ -39,7 +39,7 @@ func (j *JSON) UnmarshalJSON(data []byte) error {
 
 // PrepareArg is arg as it is sent to a grain of this process: messages and scalars as they are,
 // everything else as JSON, taken now, so that later changes by the caller are not seen. The error is
-// of code InvalidArgument. The engine calls it once a call, after its interceptors.
+// of code InvalidArgument. The engine calls it once a call, by MethodSpec.Prepare, after its interceptors.
 func PrepareArg(arg any) (any, error) {
 	if asIs(arg) {
 		return arg, nil
@@ -200,6 +200,49 @@ func deeper(data []byte, limit int) bool {
 		}
 	}
 	return false
+}
+
+// requires reports whether a T is a message that can lack a required field, itself or within it: such
+// messages only are looked at before they are handed over as they are. What extensions require is not known
+// beforehand.
+func requires[T any]() bool {
+	var zero T
+	m, ok := any(zero).(proto.Message)
+	return ok && requiresFields(m.ProtoReflect().Descriptor(), map[protoreflect.FullName]bool{})
+}
+
+func requiresFields(d protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool) bool {
+	if seen[d.FullName()] {
+		return false
+	}
+	seen[d.FullName()] = true
+	if d.RequiredNumbers().Len() > 0 || d.ExtensionRanges().Len() > 0 {
+		return true
+	}
+	for i := range d.Fields().Len() {
+		if sub := d.Fields().Get(i).Message(); sub != nil && requiresFields(sub, seen) {
+			return true
+		}
+	}
+	return false
+}
+
+// complete is the error of a message that lacks a required field, which encoding it would give. A nil one
+// lacks all.
+func complete(v any) error {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return nil
+	}
+	return proto.CheckInitialized(nonNil(m))
+}
+
+// completeResult is v, or the error of a result that cannot be encoded.
+func completeResult(v any) (any, error) {
+	if err := complete(v); err != nil {
+		return nil, Errorf(Internal, "the result: %w", err)
+	}
+	return v, nil
 }
 
 func isProto(v any) bool {

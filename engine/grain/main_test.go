@@ -41,7 +41,7 @@ func (n *node) Call(ctx context.Context, r grain.Request) (grain.Reply, error) {
 	if n.remote {
 		return n.callRemote(ctx, m, r)
 	}
-	arg, err := grain.PrepareArg(r.Arg)
+	arg, err := m.Prepare(r.Arg)
 	if err != nil {
 		return grain.Reply{}, core.WithDelivery(err, core.Undelivered)
 	}

@@ -29,6 +29,20 @@ type MethodSpec struct {
 	Invoke func(ctx context.Context, grain, arg any) (any, error)
 	// EncodeReply appends the binary form of what Invoke returned. The error is of code Internal.
 	EncodeReply func(v any, b []byte) ([]byte, error)
+
+	argRequires bool // the argument is a message that may lack a required field
+}
+
+// Prepare is PrepareArg for this method: an argument that lacks a required field of proto2 is refused, as it
+// is where it has to be encoded. The error is of code InvalidArgument.
+func (m *MethodSpec) Prepare(arg any) (any, error) {
+	arg, err := PrepareArg(arg)
+	if err == nil && m.argRequires {
+		if err := complete(arg); err != nil {
+			return nil, Errorf(InvalidArgument, "the argument: %w", err)
+		}
+	}
+	return arg, err
 }
 
 // Decode is DecodeArg behind a check of the codec. The error is of code InvalidArgument.
@@ -75,7 +89,8 @@ type message[T any] interface {
 func ProtoMethod[G, Req, Resp any, In message[Req], Out message[Resp]](
 	spec MethodSpec, f func(G, context.Context, In) (Out, error),
 ) MethodSpec {
-	spec.DecodeArg = decodeMessage[Req, In]
+	spec.DecodeArg, spec.argRequires = decodeMessage[Req, In], requires[In]()
+	resultRequires := requires[Out]()
 	spec.Invoke = func(ctx context.Context, grain, arg any) (any, error) {
 		in, err := messageArg[Req, In](spec.Name, arg)
 		if err != nil {
@@ -88,6 +103,9 @@ func ProtoMethod[G, Req, Resp any, In message[Req], Out message[Resp]](
 		if out == nil { // what a remote caller would get
 			out = new(Resp)
 		}
+		if resultRequires {
+			return completeResult(out)
+		}
 		return out, nil
 	}
 	spec.EncodeReply = encodeReply
@@ -97,7 +115,7 @@ func ProtoMethod[G, Req, Resp any, In message[Req], Out message[Resp]](
 // ProtoOneWay completes spec with a method that takes a message and returns an error only.
 func ProtoOneWay[G, Req any, In message[Req]](spec MethodSpec, f func(G, context.Context, In) error) MethodSpec {
 	spec.OneWay = true
-	spec.DecodeArg = decodeMessage[Req, In]
+	spec.DecodeArg, spec.argRequires = decodeMessage[Req, In], requires[In]()
 	spec.Invoke = func(ctx context.Context, grain, arg any) (any, error) {
 		in, err := messageArg[Req, In](spec.Name, arg)
 		if err != nil {

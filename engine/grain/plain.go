@@ -29,10 +29,12 @@ func Method[T, Req, Resp any](name string, f func(T, context.Context, Req) (Resp
 		ArgCodec:    codecOf[Req](),
 		DecodeArg:   func(data []byte) (any, error) { return decodePlain[Req](name, data) },
 		EncodeReply: encodeReply,
+		argRequires: requires[Req](),
 	}
 	if f == nil {
 		return MethodOf[T]{spec}
 	}
+	resultRequires := requires[Resp]()
 	spec.Invoke = func(ctx context.Context, grain, arg any) (any, error) {
 		in, err := plainArg[Req](arg)
 		if err != nil {
@@ -41,6 +43,9 @@ func Method[T, Req, Resp any](name string, f func(T, context.Context, Req) (Resp
 		out, err := f(grain.(T), ctx, in)
 		if err != nil {
 			return nil, err
+		}
+		if resultRequires {
+			return completeResult(nonNil(out))
 		}
 		return plainReply(out)
 	}
