@@ -12,6 +12,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/core/simbug"
+	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/engine/internal/gossip"
 )
@@ -24,7 +25,17 @@ import (
 //
 // Stop may be called at any time, before and during Start too, and again: every call returns when the
 // node has stopped, with the same error, or when its ctx ends.
+//
+// A turn of a grain cannot wait for the stop of its node, which waits for the end of the turn: with the ctx of
+// such a turn, or of one that such a turn waits for, Stop does nothing and returns at once a *grain.Error that
+// is grain.FailedPrecondition, of the reason grain.ReasonCycle. Have another goroutine stop the node, with a
+// ctx of its own. A turn that calls Stop with another ctx than its own is not recognised, and is waited for
+// until the time of the drain is over.
 func (n *Node) Stop(ctx context.Context) error {
+	if by, held := n.heldUpBy(ctx); held {
+		return core.WithDelivery(&grain.Error{Code: grain.FailedPrecondition, Reason: grain.ReasonCycle,
+			Message: fmt.Sprintf("cluster: stop: it is asked for within a turn of %s, whose end it would wait for; stop from another goroutine, with a context of its own", by)}, core.Undelivered)
+	}
 	n.life.mu.Lock()
 	switch n.life.stage {
 	case stageNew:
@@ -51,6 +62,22 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.life.mu.Lock()
 	defer n.life.mu.Unlock()
 	return n.life.err
+}
+
+// heldUpBy names the grain of the turn that ctx is of, if the stop of this node would have to wait for it.
+func (n *Node) heldUpBy(ctx context.Context) (by core.Identity, held bool) {
+	turn := n.turnOf(ctx)
+	if turn == nil {
+		return core.Identity{}, false
+	}
+	of := turn.frame.a
+	held = of.node == n && of.heldUpBy(turn)
+	for _, id := range turn.chain() {
+		if a, _ := n.acts.get(id); a != nil && !held {
+			held = a.heldUpBy(turn)
+		}
+	}
+	return of.id(), held
 }
 
 // finish undoes what Start did, in the order of a stop.
