@@ -34,11 +34,18 @@ type hosted struct {
 type entry struct {
 	at    *hosted
 	token core.Token
-	pid   core.PID   // zero until the host has activated it
-	was   core.Token // of an activation that may still run at the host; zero: none
-	doubt bool       // the host may run it under token, although it did not say so
-	begun bool       // a call of Activate for it is under way
-	ended bool       // released while begun
+	// Of the PID, whose member is at: the process is empty until the host has activated it.
+	address, process string
+	was              core.Token // of an activation that may still run at the host; zero: none
+	doubt            bool       // the host may run it under token, although it did not say so
+	begun            bool       // a call of Activate for it is under way
+	ended            bool       // released while begun
+}
+
+func (e *entry) placed() bool { return e.process != "" }
+
+func (e *entry) pid() core.PID {
+	return core.PID{Address: e.address, ID: e.process, Member: e.at.id}
 }
 
 func newDirectory() directory {
@@ -102,7 +109,7 @@ func (d *directory) begin(id core.Identity, t core.Token, l *Lookup) (placed boo
 	switch {
 	case !known || e.token != t || e.at.lookup != l:
 		return false, fmt.Errorf("the order for %s under %s does not stand: %w", id, t, core.ErrNotOwner)
-	case !e.pid.IsZero():
+	case e.placed():
 		return true, nil
 	case e.begun:
 		return false, core.Retry(fmt.Errorf("%s is just being activated: %w", id, core.ErrBusy), soon)
@@ -126,7 +133,7 @@ func (d *directory) finish(id core.Identity, t core.Token, p core.Placement, err
 		d.remove(id, e)
 	case err == nil, (errors.Is(err, core.ErrConflict) || errors.Is(err, core.ErrFenced)) && !p.PID.IsZero():
 		// A running activation is adopted under its own token: it is the one of this identity.
-		e.token, e.pid, e.was, e.doubt = p.Token, p.PID, core.Token{}, false
+		e.token, e.address, e.process, e.was, e.doubt = p.Token, p.PID.Address, p.PID.ID, core.Token{}, false
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		e.doubt = true
 		return true
@@ -141,7 +148,7 @@ func (d *directory) cancel(id core.Identity, t core.Token) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e, known := d.entries[id]
-	if known && e.token == t && e.pid.IsZero() && e.was.IsZero() && !e.doubt && !e.begun {
+	if known && e.token == t && !e.placed() && e.was.IsZero() && !e.doubt && !e.begun {
 		d.remove(id, e)
 	}
 }
@@ -157,13 +164,13 @@ func (d *directory) released(a core.Activation) {
 	switch {
 	case e.token == a.Token:
 		e.ended = e.begun
-		e.pid, e.doubt = core.PID{}, false
+		e.process, e.doubt = "", false
 	case e.was == a.Token:
 		e.was = core.Token{}
 	default:
 		return
 	}
-	if !e.begun && e.pid.IsZero() && e.was.IsZero() && !e.doubt {
+	if !e.begun && !e.placed() && e.was.IsZero() && !e.doubt {
 		d.remove(a.Identity, e)
 	}
 }
@@ -173,8 +180,8 @@ func (d *directory) released(a core.Activation) {
 func (d *directory) suspect(id core.Identity, stale core.PID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if e, known := d.entries[id]; known && e.pid == stale && !stale.IsZero() && !e.begun {
-		e.pid, e.was, e.token = core.PID{}, e.token, d.next()
+	if e, known := d.entries[id]; known && e.placed() && e.pid() == stale && !e.begun {
+		e.process, e.was, e.token = "", e.token, d.next()
 	}
 }
 

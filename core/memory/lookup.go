@@ -91,8 +91,8 @@ func (l *Lookup) Resolve(ctx context.Context, id core.Identity) (core.Placement,
 		return core.Placement{}, refused(id, err)
 	}
 	if f == nil {
-		if e, known := l.dir.find(id); known && !e.pid.IsZero() {
-			return core.Placement{PID: e.pid, Token: e.token}, nil
+		if e, known := l.dir.find(id); known && e.placed() {
+			return core.Placement{PID: e.pid(), Token: e.token}, nil
 		}
 		if f, err = l.launch(ctx, id); err != nil {
 			return core.Placement{}, refused(id, err)
@@ -160,14 +160,14 @@ func (l *Lookup) attempt(ctx context.Context, id core.Identity) (core.Placement,
 	if err != nil {
 		return core.Placement{}, err
 	}
-	if e.pid.IsZero() {
+	if !e.placed() {
 		err = l.send(ctx, view, id, e)
 		l.dir.cancel(id, e.token) // whatever happened: if nobody carried it out, it is off
 	}
 	now, known := l.dir.find(id)
 	switch {
-	case known && !now.pid.IsZero():
-		return core.Placement{PID: now.pid, Token: now.token}, nil
+	case known && now.placed():
+		return core.Placement{PID: now.pid(), Token: now.token}, nil
 	case err != nil:
 		return core.Placement{}, err
 	}

@@ -151,8 +151,8 @@ func TestIdleActorIsSmall(t *testing.T) {
 	}
 	per := float64(live()-before) / float64(n)
 	t.Logf("%.0f bytes an idle actor", per)
-	if !raceEnabled && per > 400 {
-		t.Errorf("%.0f bytes an idle actor; want at most 400", per)
+	if !raceEnabled && per > 320 {
+		t.Errorf("%.0f bytes an idle actor; want at most 320", per)
 	}
 	runtime.KeepAlive(refs)
 }

@@ -2,7 +2,6 @@ package actor
 
 import (
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 )
 
@@ -22,21 +21,20 @@ const (
 )
 
 // cell is the runtime of one actor: its intake, which any goroutine may use, and its turn, which one
-// goroutine has at a time. Everything that few actors need is in more.
+// goroutine has at a time. Everything that few actors need is in more, and in box.side. It is 256 bytes, a
+// size class of the allocator, with nothing to spare; the next one is 288.
 type cell struct {
-	ref     Ref // what others hold; its cell is this one
-	props   *Props
-	box     mailbox
-	waiters *waiter     // who waits for the end; under box.mu
-	dead    atomic.Bool // after the Stopped turn; set under box.mu
+	ref   Ref // what others hold; its cell is this one
+	props *Props
+	box   mailbox
 
 	// From here on the turn's own.
 	phase   phase
+	begun   uint32 // messages given to the actor, as box.done will say
 	parent  *cell
 	ready   *cell // the next in the dispatcher's queue, under its lock
 	actor   Actor // also read by gates, under box.mu
 	current *chunk
-	begun   uint32 // messages given to the actor, as box.done will say
 	ctx     Context
 	more    *more
 }
@@ -98,7 +96,7 @@ func (c *cell) work(w *worker) bool {
 	}
 	var start int64
 	for n := 1; n <= turnMessages; n++ {
-		if c.phase != live || c.box.alert.Load() {
+		if c.phase != live || c.box.marked(alert) {
 			if asleep := c.attend(w); asleep {
 				return false
 			}

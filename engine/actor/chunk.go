@@ -31,6 +31,7 @@ const (
 // it whole and empties it without a lock.
 type chunk struct {
 	next       *chunk
+	last       *chunk // of the mailbox, in its first one
 	items      []item
 	head, tail int
 }
@@ -57,7 +58,7 @@ func (p *chunkPool) put(ch *chunk) {
 	if ch == nil {
 		return
 	}
-	ch.next, ch.head, ch.tail = nil, 0, 0
+	ch.next, ch.last, ch.head, ch.tail = nil, nil, 0, 0
 	if len(ch.items) == smallChunk {
 		p.small.Put(ch)
 		return

@@ -159,10 +159,9 @@ func (c *cell) end() {
 	a := c.actor
 	c.ref.sys.registry.remove(c)
 	c.box.mu.Lock()
-	c.dead.Store(true)
+	c.box.mark(dead)
 	c.actor = nil
-	waiters, watchers := c.waiters, c.takeWatchers()
-	c.waiters = nil
+	watchers, waiters := c.takeWatchers()
 	c.box.mu.Unlock()
 	defer c.farewell(waiters, watchers) // also if Closed ends the goroutine
 	if c.props.Closed != nil {
@@ -230,12 +229,12 @@ func (c *cell) finishRestart() {
 
 // postControl queues a message of the runtime from any goroutine. False: the cell is dead.
 func (c *cell) postControl(msg any) bool {
-	return c.accepted(c.box.pushControl(msg, &c.dead))
+	return c.accepted(c.box.pushControl(msg))
 }
 
 // askStop asks for a Stop from any goroutine. False: the cell is dead.
 func (c *cell) askStop() bool {
-	return c.accepted(c.box.askStop(&c.dead))
+	return c.accepted(c.box.askStop())
 }
 
 // postUrgent queues a message that goes before user messages. False: the actor is stopping.

@@ -58,8 +58,8 @@ type mailbox struct {
 	hasFirst  bool // first is in use
 	stop      bool // a Stop came that the turn has not seen; alert is set with it
 	kind      MailboxKind
-	special   bool        // closed, refusing, or not simply Bounded or Unbounded: the slow way
-	alert     atomic.Bool // something is in side; set under mu, looked at without
+	special   bool          // closed, refusing, or not simply Bounded or Unbounded: the slow way
+	marks     atomic.Uint32 // alert and dead; changed under mu, looked at without
 
 	limit  uint32        // messages
 	pushed uint32        // messages ever taken in; wraps
@@ -67,11 +67,21 @@ type mailbox struct {
 	bytes  int64         // ever taken in
 	doneB  atomic.Int64  // ever given to the actor; written by the turn alone
 
-	first item // the one waiting message of a mailbox that was empty: no chunk for it
-	head  *chunk
-	tail  *chunk
+	first item   // the one waiting message of a mailbox that was empty: no chunk for it
+	head  *chunk // knows the last one
 	side  *side
 }
+
+// The marks of a mailbox.
+const (
+	alert uint32 = 1 << iota // something is in side, or stop is set
+	dead                     // after the Stopped turn; for good
+)
+
+func (m *mailbox) marked(mark uint32) bool { return m.marks.Load()&mark != 0 }
+
+// mark is called with mu held.
+func (m *mailbox) mark(mark uint32) { m.marks.Store(m.marks.Load() | mark) }
 
 // outcome is what became of a message at a mailbox.
 type outcome uint8
@@ -163,7 +173,10 @@ func (m *mailbox) append(e *Envelope, size uint32, kind itemKind, pool *chunkPoo
 		m.hasFirst = true
 		return
 	}
-	t := m.tail
+	var t *chunk
+	if m.head != nil {
+		t = m.head.last
+	}
 	if t == nil || t.tail == len(t.items) {
 		t = m.grow(pool)
 	}
@@ -172,13 +185,13 @@ func (m *mailbox) append(e *Envelope, size uint32, kind itemKind, pool *chunkPoo
 }
 
 func (m *mailbox) grow(pool *chunkPool) *chunk {
-	ch := pool.get(m.tail != nil)
-	if m.tail == nil {
+	ch := pool.get(m.head != nil)
+	if m.head == nil {
 		m.head = ch
 	} else {
-		m.tail.next = ch
+		m.head.last.next = ch
 	}
-	m.tail = ch
+	m.head.last = ch
 	return ch
 }
 
@@ -253,7 +266,7 @@ func (m *mailbox) seal(pool *chunkPool) outcome {
 func (m *mailbox) refill(into *item, used *chunk, pool *chunkPool) (one *item, many *chunk, parked bool) {
 	m.mu.Lock()
 	switch {
-	case m.alert.Load():
+	case m.marked(alert):
 		// Control and urgent messages come first.
 	case m.special && m.side != nil && m.side.queue.len() > 0:
 		*into = m.side.queue.pop()
@@ -265,10 +278,10 @@ func (m *mailbox) refill(into *item, used *chunk, pool *chunkPool) (one *item, m
 		one = into
 	case m.head != nil:
 		many = m.head
-		if m.head = many.next; m.head == nil {
-			m.tail = nil
+		if m.head = many.next; m.head != nil {
+			m.head.last = many.last
 		}
-		many.next = nil
+		many.next, many.last = nil, nil
 	default:
 		m.scheduled = false
 		parked = true
@@ -303,7 +316,7 @@ func (m *mailbox) close() []item {
 	for ch := m.head; ch != nil; ch = ch.next {
 		out = append(out, ch.items[ch.head:ch.tail]...)
 	}
-	m.head, m.tail = nil, nil
+	m.head = nil
 	return out
 }
 

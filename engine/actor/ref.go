@@ -70,7 +70,7 @@ func (r *Ref) send(e *Envelope, w *worker, p patience) error {
 		if c.post(e, w) {
 			return nil
 		}
-		if !c.dead.Load() {
+		if !c.box.marked(dead) {
 			return c.sendSlowly(*e, w, p)
 		}
 	}
@@ -154,7 +154,7 @@ func (r *Ref) local(s *System) *cell {
 	if r.sys != s || r.foreign != nil {
 		return nil
 	}
-	if c := r.cell.Load(); c != nil && !c.dead.Load() {
+	if c := r.cell.Load(); c != nil && !c.box.marked(dead) {
 		return c
 	}
 	c, _ := r.sys.registry.get(r.id)

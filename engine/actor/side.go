@@ -1,7 +1,5 @@
 package actor
 
-import "sync/atomic"
-
 // side is what few mailboxes need: made when first used.
 type side struct {
 	control  []any           // runtime messages; handled before all others, also while suspended
@@ -11,6 +9,7 @@ type side struct {
 	room     chan struct{}   // closed when a Blocking mailbox gains room
 	queue    *ordered        // of DropOldest and Priority
 	watchers map[pidKey]*Ref // who is told of the actor's end
+	waiters  *waiter         // who waits for it
 	woken    int64           // when the cell was woken, for Observer.MailboxWait
 }
 
@@ -30,20 +29,20 @@ func (m *mailbox) pushUrgent(it item) outcome {
 	}
 	s := m.sides()
 	s.urgent = append(s.urgent, it)
-	m.alert.Store(true)
+	m.mark(alert)
 	return m.wake()
 }
 
 // pushControl queues a message of the runtime; it is taken until the cell is dead.
-func (m *mailbox) pushControl(msg any, dead *atomic.Bool) outcome {
+func (m *mailbox) pushControl(msg any) outcome {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if dead.Load() {
+	if m.marked(dead) {
 		return isClosed
 	}
 	s := m.sides()
 	s.control = append(s.control, msg)
-	m.alert.Store(true)
+	m.mark(alert)
 	if m.scheduled {
 		return taken
 	}
@@ -52,14 +51,14 @@ func (m *mailbox) pushControl(msg any, dead *atomic.Bool) outcome {
 }
 
 // askStop notes a Stop.
-func (m *mailbox) askStop(dead *atomic.Bool) outcome {
+func (m *mailbox) askStop() outcome {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if dead.Load() {
+	if m.marked(dead) {
 		return isClosed
 	}
 	m.stop = true
-	m.alert.Store(true)
+	m.mark(alert)
 	if m.scheduled {
 		return taken
 	}
@@ -102,7 +101,7 @@ func (m *mailbox) popUrgent() (item, bool) {
 // calm takes the alert back when nothing is in side; mu is held.
 func (m *mailbox) calm() {
 	if !m.stop && (m.side == nil || len(m.side.control) == 0 && len(m.side.urgent) == 0) {
-		m.alert.Store(false)
+		m.marks.Store(m.marks.Load() &^ alert)
 	}
 }
 

@@ -262,13 +262,13 @@ func (c *cell) system(m SystemMessage) bool {
 	case *Stop:
 		return c.askStop()
 	case *Poison: // a mailbox that is closed is stopping anyway
-		return c.accepted(c.box.seal(&c.ref.sys.chunks)) || !c.dead.Load()
+		return c.accepted(c.box.seal(&c.ref.sys.chunks)) || !c.box.marked(dead)
 	case *Watch:
 		return c.watched(m.Watcher)
 	case *Unwatch:
 		return c.unwatched(m.Watcher)
 	case *Terminated:
-		return c.postUrgent(item{kind: itemEnded, env: Envelope{Message: m}}) || !c.dead.Load()
+		return c.postUrgent(item{kind: itemEnded, env: Envelope{Message: m}}) || !c.box.marked(dead)
 	}
 	return true // there are no others
 }

@@ -20,10 +20,11 @@ type waiter struct {
 func (c *cell) wait(w *waiter) bool {
 	c.box.mu.Lock()
 	defer c.box.mu.Unlock()
-	if c.dead.Load() {
+	if c.box.marked(dead) {
 		return false
 	}
-	w.next, c.waiters = c.waiters, w
+	s := c.box.sides()
+	w.next, s.waiters = s.waiters, w
 	return true
 }
 
@@ -32,7 +33,7 @@ func (c *cell) wait(w *waiter) bool {
 func (c *cell) watched(w *Ref) bool {
 	c.box.mu.Lock()
 	defer c.box.mu.Unlock()
-	if c.dead.Load() {
+	if c.box.marked(dead) {
 		return false
 	}
 	if w == nil {
@@ -53,18 +54,21 @@ func (c *cell) unwatched(w *Ref) bool {
 	if s := c.box.side; s != nil && w != nil {
 		delete(s.watchers, keyOf(w))
 	}
-	return !c.dead.Load()
+	return !c.box.marked(dead)
 }
 
-// takeWatchers gives the watchers, in the order of their keys. The caller holds box.mu.
-func (c *cell) takeWatchers() []*Ref {
+// takeWatchers gives the watchers, in the order of their keys, and the waiters. The caller holds box.mu.
+func (c *cell) takeWatchers() (watchers []*Ref, waiters *waiter) {
 	s := c.box.side
-	if s == nil || len(s.watchers) == 0 {
-		return nil
+	if s == nil {
+		return nil, nil
 	}
-	out := inOrder(s.watchers)
-	s.watchers = nil
-	return out
+	if len(s.watchers) > 0 {
+		watchers = inOrder(s.watchers)
+	}
+	waiters = s.waiters
+	s.watchers, s.waiters = nil, nil
+	return watchers, waiters
 }
 
 // inOrder lists refs by their keys, so that what follows is the same in every run.
