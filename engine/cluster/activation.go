@@ -228,7 +228,7 @@ func (f *frame) localTurn(call *localCall) (turn *turnContext) {
 		turn = f.newTurn(call.ctx, f.a.node.Self(), call.headers, call.chain)
 	}
 	if limit := call.method.Timeout; limit > 0 {
-		turn.deadline = f.a.node.clock.Now().Add(limit)
+		turn.limit(f.a.node.clock.Now().Add(limit))
 	}
 	return turn
 }

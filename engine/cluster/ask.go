@@ -208,7 +208,8 @@ func (call *localCall) release() {
 	call.pool.Put(call)
 }
 
-// inCall is a call from another member or from a client, from its arrival to its answer.
+// inCall is a call from another member or from a client, from its arrival to its answer, with the context of
+// its turn and the answer itself in the same allocation.
 type inCall struct {
 	node     *Node
 	req      wireform.Request
@@ -224,6 +225,8 @@ type inCall struct {
 	state    atomic.Uint32
 	turn     atomic.Pointer[turnContext] // while the method runs
 	routed   atomic.Bool                 // it stands in the node's table of calls under way
+	context  toldContext                 // of the turn, once that begins
+	answer   wireform.Response
 }
 
 // Size is what the call holds of its mailbox's bytes.
@@ -308,15 +311,13 @@ func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
 		a.told = true
 		return nil, *a.failed
 	}
-	turn := f.newTurn(a.node.base, in.from.Member, in.headers, in.chain())
+	turn := in.context.begin(f, a.node.base, in.from.Member, in.headers, in.chain())
 	defer turn.cancel(context.Canceled)
 	if !in.arrived.IsZero() {
-		turn.deadline = in.arrived.Add(in.req.Remaining)
+		turn.limit(in.arrived.Add(in.req.Remaining))
 	}
 	if limit := in.method.Timeout; limit > 0 {
-		if at := a.node.clock.Now().Add(limit); turn.deadline.IsZero() || at.Before(turn.deadline) {
-			turn.deadline = at
-		}
+		turn.limit(a.node.clock.Now().Add(limit))
 	}
 	f.runs(turn)
 	in.turn.Store(turn)
@@ -331,6 +332,7 @@ func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
 	if err != nil {
 		return nil, in.placed(a, core.WithDelivery(err, core.Undelivered))
 	}
+	in.req.Data, in.req.Method = nil, nil // a handler that keeps its context does not keep these
 	v, err := a.invoke(turn, in.method, arg)
 	if err != nil {
 		a.logOneWay(in.method, err)
@@ -339,14 +341,13 @@ func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
 	if in.reply == nil {
 		return nil, nil
 	}
-	out := &wireform.Response{}
 	if in.req.Routed {
-		out.Place = a.place()
+		in.answer.Place = a.place()
 	}
-	if out.Data, err = in.method.EncodeReply(v, nil); err != nil {
+	if in.answer.Data, err = in.method.EncodeReply(v, nil); err != nil {
 		return nil, in.placed(a, core.WithDelivery(err, core.Delivered))
 	}
-	return out, nil
+	return &in.answer, nil
 }
 
 // chain is the chain of calls that came along.

@@ -49,8 +49,8 @@ func TestBytesPerLocalCall(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	objects, bytes := float64(after.Mallocs-before.Mallocs)/n, float64(after.TotalAlloc-before.TotalAlloc)/n
 	t.Logf("%.2f objects and %.0f bytes a call", objects, bytes)
-	if objects > 0.25 || bytes > 200 {
-		t.Errorf("%.2f objects and %.0f bytes a call, want an eighth of one, and 100 bytes", objects, bytes)
+	if objects > 0.06 || bytes > 80 {
+		t.Errorf("%.2f objects and %.0f bytes a call, want a fiftieth of one, and 41 bytes", objects, bytes)
 	}
 }
 

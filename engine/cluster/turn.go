@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/granary-go/granary/core"
@@ -214,37 +215,51 @@ func (a *activation) invoke(ctx context.Context, m *grain.MethodSpec, arg any) (
 type turnKey struct{}
 
 // turnContext is the context of one turn: of a call, of a hook, of a timer. It ends with its turn, and
-// is never used for another one, since a handler may keep it. What tells of the end, and what
-// FromContext gives of a plain call, are only made for those who ask.
+// is never used for another one, since a handler may keep it. It is small, as each call needs one: what
+// tells of the end, and what FromContext gives of a plain call, are only made for those who ask.
 type turnContext struct {
-	parent   context.Context // whose end and values are this one's too
-	frame    *frame
-	number   uint64    // of the turn in its frame
-	deadline time.Time // zero: only the parent's
+	parent context.Context // whose end and values are this one's too
+	frame  *frame
+	number uint64 // of the turn in its frame
+	// nil: nobody has asked for anything yet, and the turn runs. over: it has ended so.
+	more atomic.Pointer[turnMore]
+}
+
+// turnMore is the rest of a turnContext, made when first used.
+type turnMore struct {
+	deadline time.Time // zero: only the parent's; set before others know the context
 
 	mu    sync.Mutex
 	err   error
-	told  *grain.Turn // nil: of a plain call, and nobody has asked yet
-	watch *turnWatch  // nil: nobody has asked for Done
-}
-
-// turnWatch watches over the end of a turnContext. Guarded by its mu.
-type turnWatch struct {
-	done  chan struct{}
-	stops [3]func() bool       // of what ends it
+	told  *grain.Turn          // nil: of a plain call, and nobody has asked yet
+	done  chan struct{}        // nil: nobody has asked for it
+	stops [3]func() bool       // of what watches over the end, once there is done
 	after map[*func()]struct{} // what AfterFunc registered
 }
+
+// over is of all contexts whose turn has ended before anybody asked for anything. It never changes.
+var over = func() *turnMore {
+	m := &turnMore{err: context.Canceled, done: make(chan struct{})}
+	close(m.done)
+	return m
+}()
 
 // toldContext is a turnContext with what the call brought along, in one allocation.
 type toldContext struct {
 	turnContext
-	turn grain.Turn
+	own  turnMore
+	told grain.Turn
 }
 
 // newTurn makes a context for the turn f. The chain is that of the calls which wait for the turn.
 func (f *frame) newTurn(parent context.Context, from core.Member, headers map[string]string, chain []core.Identity) *turnContext {
-	c := &toldContext{turn: grain.Turn{Self: grain.NewSelf(f.a), Peer: from, Headers: headers, Chain: chain}}
-	c.parent, c.frame, c.number, c.told = parent, f, f.number, &c.turn
+	return new(toldContext).begin(f, parent, from, headers, chain)
+}
+
+func (c *toldContext) begin(f *frame, parent context.Context, from core.Member, headers map[string]string, chain []core.Identity) *turnContext {
+	c.told = grain.Turn{Self: grain.NewSelf(f.a), Peer: from, Headers: headers, Chain: chain}
+	c.parent, c.frame, c.number, c.own.told = parent, f, f.number, &c.told
+	c.more.Store(&c.own)
 	return &c.turnContext
 }
 
@@ -256,11 +271,11 @@ func (f *frame) plainTurn(parent context.Context) *turnContext {
 	return c
 }
 
-// contextBatch is contexts of plain calls that are made at once, so that most of these calls allocate
-// nothing. Few, since one that is kept keeps them all.
+// contextBatch is contexts of plain calls that are made at once, so that nearly all of these calls allocate
+// nothing. It is 2 KiB, a size class of the allocator; no more, since one that is kept keeps them all.
 type contextBatch struct {
 	used int
-	of   [8]turnContext
+	of   [50]turnContext
 }
 
 func (n *Node) plainContext() *turnContext {
@@ -294,33 +309,60 @@ func (n *Node) turnOf(ctx context.Context) *turnContext {
 	return c
 }
 
+// rest makes what is made for those who ask; over, if the turn has ended before that.
+func (c *turnContext) rest() *turnMore {
+	if m := c.more.Load(); m != nil {
+		return m
+	}
+	c.more.CompareAndSwap(nil, new(turnMore))
+	return c.more.Load()
+}
+
+// limit ends the context at a time. It is called before others know it.
+func (c *turnContext) limit(at time.Time) {
+	if m := c.rest(); m.deadline.IsZero() || at.Before(m.deadline) {
+		m.deadline = at
+	}
+}
+
 // turn is what FromContext tells.
 func (c *turnContext) turn() *grain.Turn {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.told == nil {
-		c.told = &grain.Turn{Self: grain.NewSelf(c.frame.a), Peer: c.frame.a.node.Self()}
+	m := c.rest()
+	if m == over {
+		return c.plain()
 	}
-	return c.told
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.told == nil {
+		m.told = c.plain()
+	}
+	return m.told
+}
+
+func (c *turnContext) plain() *grain.Turn {
+	return &grain.Turn{Self: grain.NewSelf(c.frame.a), Peer: c.frame.a.node.Self()}
 }
 
 // chain is the grains that wait for this turn, and its own.
 func (c *turnContext) chain() []core.Identity {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.told == nil {
-		return []core.Identity{c.frame.a.id()}
+	var before []core.Identity
+	if m := c.more.Load(); m != nil && m != over {
+		m.mu.Lock()
+		if m.told != nil {
+			before = m.told.Chain
+		}
+		m.mu.Unlock()
 	}
-	return grain.AppendChain(c.told.Chain, c.frame.a.id())
+	return grain.AppendChain(before, c.frame.a.id())
 }
 
 // Deadline is the earlier one of the call's and the parent's.
 func (c *turnContext) Deadline() (time.Time, bool) {
 	at, ok := c.parent.Deadline()
-	if c.deadline.IsZero() || ok && at.Before(c.deadline) {
-		return at, ok
+	if m := c.more.Load(); m != nil && !m.deadline.IsZero() && (!ok || !at.Before(m.deadline)) {
+		return m.deadline, true
 	}
-	return c.deadline, true
+	return at, ok
 }
 
 // Value answers for the turn; everything else is the parent's.
@@ -336,17 +378,16 @@ func (c *turnContext) Value(key any) any {
 
 // Err looks at the clock and the parent too, so that it is right without a timer.
 func (c *turnContext) Err() error {
-	c.mu.Lock()
-	err := c.err
-	c.mu.Unlock()
-	if err != nil {
+	m := c.more.Load()
+	if err := m.ended(); err != nil {
 		return err
 	}
 	n := c.frame.a.node
-	if err = c.parent.Err(); err == nil {
+	err := c.parent.Err()
+	if err == nil {
 		err = n.base.Err()
 	}
-	if err == nil && !c.deadline.IsZero() && !n.clock.Now().Before(c.deadline) {
+	if err == nil && m != nil && !m.deadline.IsZero() && !n.clock.Now().Before(m.deadline) {
 		err = context.DeadlineExceeded
 	}
 	if err != nil {
@@ -355,78 +396,95 @@ func (c *turnContext) Err() error {
 	return err
 }
 
-// Done makes what watches over the end.
-func (c *turnContext) Done() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.watched().done
+// ended is why the context has ended; nil if it has not, as far as it has been told.
+func (m *turnMore) ended() error {
+	if m == nil {
+		return nil
+	}
+	if m == over { // one lock for all would be one for all to meet at
+		return m.err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err
 }
 
-// watched makes the watch; mu is held.
-func (c *turnContext) watched() *turnWatch {
-	if c.watch != nil {
-		return c.watch
+// Done makes what watches over the end.
+func (c *turnContext) Done() <-chan struct{} {
+	m := c.rest()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c.watch(m)
+	return m.done
+}
+
+// watch has m hear of the end; its mu is held.
+func (c *turnContext) watch(m *turnMore) {
+	if m.done != nil {
+		return
 	}
-	w := &turnWatch{done: make(chan struct{})}
-	c.watch = w
-	if c.err != nil {
-		close(w.done)
-		return w
+	m.done = make(chan struct{})
+	if m.err != nil {
+		close(m.done)
+		return
 	}
 	n := c.frame.a.node
-	if !c.deadline.IsZero() {
-		w.stops[0] = n.clock.AfterFunc(c.deadline.Sub(n.clock.Now()), func() { c.cancel(context.DeadlineExceeded) })
+	if !m.deadline.IsZero() {
+		m.stops[0] = n.clock.AfterFunc(m.deadline.Sub(n.clock.Now()), func() { c.cancel(context.DeadlineExceeded) })
 	}
 	if c.parent.Done() != nil {
-		w.stops[1] = context.AfterFunc(c.parent, func() { c.cancel(c.parent.Err()) })
+		m.stops[1] = context.AfterFunc(c.parent, func() { c.cancel(c.parent.Err()) })
 	}
 	if c.parent != n.base { // a call from outside of grains ends with the node too
-		w.stops[2] = context.AfterFunc(n.base, func() { c.cancel(n.base.Err()) })
+		m.stops[2] = context.AfterFunc(n.base, func() { c.cancel(n.base.Err()) })
 	}
-	return w
 }
 
 // AfterFunc lets package context make children without a goroutine for each.
 func (c *turnContext) AfterFunc(f func()) (stop func() bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w := c.watched()
-	if c.err != nil {
+	m := c.rest()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c.watch(m)
+	if m.err != nil {
 		c.frame.a.node.group.Go("context", f)
 		return func() bool { return false }
 	}
-	if w.after == nil {
-		w.after = map[*func()]struct{}{}
+	if m.after == nil {
+		m.after = map[*func()]struct{}{}
 	}
 	key := &f
-	w.after[key] = struct{}{}
+	m.after[key] = struct{}{}
 	return func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		_, there := w.after[key]
-		delete(w.after, key)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		_, there := m.after[key]
+		delete(m.after, key)
 		return there
 	}
 }
 
 // cancel ends the context, the first time it is called. The end of a turn calls it too.
 func (c *turnContext) cancel(err error) {
-	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
+	if err == context.Canceled && c.more.CompareAndSwap(nil, over) { //nolint:errorlint // it is that one itself
 		return
 	}
-	c.err = err
-	w := c.watch
-	if w == nil {
-		c.mu.Unlock()
+	m := c.rest()
+	m.mu.Lock()
+	if m.err != nil {
+		m.mu.Unlock()
 		return
 	}
-	close(w.done)
-	after := w.after
-	w.after = nil
-	c.mu.Unlock()
-	for _, stop := range w.stops { // set before the watch could be seen
+	m.err = err
+	if m.done == nil {
+		m.mu.Unlock()
+		return
+	}
+	close(m.done)
+	after := m.after
+	m.after = nil
+	m.mu.Unlock()
+	for _, stop := range m.stops { // set before done could be seen
 		if stop != nil {
 			stop()
 		}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -149,7 +150,8 @@ func TestContextOfATurn(t *testing.T) {
 					n := testNode(t)
 					parent, cancel := setup.parent()
 					defer cancel()
-					c := &turnContext{parent: parent, frame: &frame{a: &activation{node: n}}, deadline: n.clock.Now().Add(setup.deadline)}
+					c := &turnContext{parent: parent, frame: &frame{a: &activation{node: n}}}
+					c.limit(n.clock.Now().Add(setup.deadline))
 					defer c.cancel(context.Canceled)
 					if c.Value(key{}) != 1 || c.Value(turnKey{}) != c {
 						t.Error("values")
@@ -201,6 +203,52 @@ func TestContextOfATurn(t *testing.T) {
 					}
 				})
 			})
+		}
+	}
+}
+
+// TestContextThatNobodyAsked anything of while its turn ran is as ended as any other, and tells the same.
+func TestContextThatNobodyAsked(t *testing.T) {
+	type key struct{}
+	n := testNode(t)
+	self := core.Member{ID: n.id}
+	n.self.Store(&self)
+	var kept []*turnContext
+	var activations []*activation
+	for i := range 200 { // of several batches
+		a := &activation{node: n, kind: &kind{Kind: grain.Kind{Name: "K"}}, key: strconv.Itoa(i)}
+		f := &frame{a: a, number: 7}
+		c := f.plainTurn(context.WithValue(context.Background(), key{}, i))
+		if c.Err() != nil {
+			t.Fatal(c.Err())
+		}
+		c.cancel(context.Canceled)
+		kept, activations = append(kept, c), append(activations, a)
+	}
+	for i, c := range kept {
+		told, _ := grain.FromContext(c)
+		if c.Err() != context.Canceled || c.Value(key{}) != i || c.frame.a != activations[i] || told.Self != grain.NewSelf(activations[i]) {
+			t.Fatalf("context %d: %v, %v, of %s", i, c.Err(), c.Value(key{}), c.frame.a.key)
+		}
+		select {
+		case <-c.Done():
+		default:
+			t.Fatalf("context %d: Done is open", i)
+		}
+		called := make(chan struct{})
+		context.AfterFunc(c, func() { close(called) })
+		<-called
+		child, cancel := context.WithCancel(c)
+		cancel()
+		if child.Err() != context.Canceled || len(c.chain()) != 1 || c.chain()[0] != activations[i].id() {
+			t.Errorf("context %d: %v, chain %v", i, child.Err(), c.chain())
+		}
+		if _, ok := c.Deadline(); ok {
+			t.Errorf("context %d has a deadline", i)
+		}
+		c.cancel(context.DeadlineExceeded)
+		if c.Err() != context.Canceled {
+			t.Errorf("context %d ended twice: %v", i, c.Err())
 		}
 	}
 }

@@ -157,7 +157,13 @@ func decode[T any](data []byte) (T, error) {
 		}
 		return fresh.(T), nil
 	}
-	return v, unmarshalJSON(data, &v)
+	return decodeJSON[T](data)
+}
+
+// decodeJSON is apart, so that only here v is a variable on the heap.
+func decodeJSON[T any](data []byte) (v T, err error) {
+	err = unmarshalJSON(data, &v)
+	return v, err
 }
 
 func unmarshalProto(data []byte, m protoreflect.ProtoMessage) error {
