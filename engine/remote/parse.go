@@ -15,6 +15,7 @@ type batch struct {
 	types, targets, senders [][]byte
 	envelopes               int
 	body                    []byte
+	present                 envelope // of each
 }
 
 // envelope is one message of a batch.
@@ -120,9 +121,10 @@ func (p *batch) entry(tag uint64, v []byte, l *Limits) error {
 	return nil
 }
 
-// each calls f for every envelope, in order, until an error.
+// each calls f for every envelope, in order, until an error. What f gets is lent.
 func (p *batch) each(f func(*envelope) error) error {
-	var e envelope
+	e := &p.present
+	defer func() { *e = envelope{} }()
 	for b := p.body; len(b) > 0; {
 		t, n := protowire.ConsumeVarint(b)
 		b = b[n:]
@@ -132,14 +134,14 @@ func (p *batch) each(f func(*envelope) error) error {
 		}
 		v, n := protowire.ConsumeBytes(b)
 		b = b[n:]
-		e = envelope{}
+		*e = envelope{}
 		if err := e.parse(v); err != nil {
 			return err
 		}
-		if err := p.check(&e); err != nil {
+		if err := p.check(e); err != nil {
 			return err
 		}
-		if err := f(&e); err != nil {
+		if err := f(e); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package remote
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -235,8 +236,7 @@ func (w *writer) take() *outFrame {
 		}
 		if len(w.sealed) > 0 {
 			q := w.sealed[0]
-			w.sealed[0] = queued{}
-			w.sealed = w.sealed[1:]
+			w.sealed = slices.Delete(w.sealed, 0, 1) // few; their room is used again
 			w.msgs -= q.msgs
 			w.bytes -= max(len(q.frame.data)-frameHead, 0)
 			w.sent, w.tells.handed = q.seq, q.tells
