@@ -123,6 +123,9 @@ func TestHandledMessagesAreFreed(t *testing.T) {
 
 // An idle actor costs little: its cell, its name and its place in the registry.
 func TestIdleActorIsSmall(t *testing.T) {
+	if actor.CellSize > 256 {
+		t.Errorf("a cell has %d bytes; want at most 256, a size class of the allocator", actor.CellSize)
+	}
 	s := newSystem(t)
 	n := 20_000
 	if raceEnabled {

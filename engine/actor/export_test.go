@@ -1,6 +1,12 @@
 package actor
 
-import "runtime"
+import (
+	"runtime"
+	"unsafe"
+)
+
+// CellSize is what an actor takes at least.
+const CellSize = unsafe.Sizeof(cell{})
 
 // Settle waits until a local actor is idle.
 func Settle(r *Ref) { HeldChunks(r) }

@@ -89,8 +89,9 @@ func BenchmarkActivate(b *testing.B) {
 	}
 }
 
-// BenchmarkRemoteCall calls a grain on another member over TCP.
-func BenchmarkRemoteCall(b *testing.B) {
+// farEcho is a node beside one that alone hosts Echo, over TCP.
+func farEcho(t testing.TB) *cluster.Node {
+	t.Helper()
 	hub := memory.NewHub()
 	var nodes []*cluster.Node
 	for i := range 2 {
@@ -101,20 +102,26 @@ func BenchmarkRemoteCall(b *testing.B) {
 		}
 		node, err := cluster.New(cluster.Config{Logger: slog.New(slog.DiscardHandler)}, parts)
 		if err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
-		if err := node.Start(b.Context()); err != nil {
-			b.Fatal(err)
+		if err := node.Start(t.Context()); err != nil {
+			t.Fatal(err)
 		}
-		defer func() { _ = node.Stop(context.Background()) }()
+		t.Cleanup(func() { _ = node.Stop(context.Background()) })
 		nodes = append(nodes, node)
 	}
+	return nodes[0]
+}
+
+// BenchmarkRemoteCall calls a grain on another member over TCP.
+func BenchmarkRemoteCall(b *testing.B) {
+	node := farEcho(b)
 	in := &clusterpb.ClusterIdentity{Identity: "x"}
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := back(ctx, nodes[0], "a", in); err != nil {
+		if _, err := back(ctx, node, "a", in); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -54,6 +54,23 @@ func TestBytesPerLocalCall(t *testing.T) {
 	}
 }
 
+// TestAllocationsPerRemoteCall counts those of both sides, half of which are of gRPC. At the grain's side it is one
+// for the message, one for the call with its context and its answer, and what the method's own messages take.
+func TestAllocationsPerRemoteCall(t *testing.T) {
+	node := farEcho(t)
+	in := &clusterpb.ClusterIdentity{Identity: "x"}
+	ctx := t.Context()
+	each := testing.AllocsPerRun(2000, func() {
+		if _, err := back(ctx, node, "a", in); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Logf("%v allocations a remote call", each)
+	if each > 28 {
+		t.Errorf("%v allocations a remote call, want at most 28", each)
+	}
+}
+
 // TestBytesPerActivation measures an empty grain with all that stands for it in tables and caches, its key
 // of 32 bytes included, under the lookup of one process, which keeps a directory, and under one that places by
 // ownership alone.

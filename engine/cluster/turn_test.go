@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/grain"
@@ -203,6 +204,20 @@ func TestContextOfATurn(t *testing.T) {
 					}
 				})
 			})
+		}
+	}
+}
+
+// TestSizeClasses holds the objects of which there are many to the sizes that the allocator has.
+func TestSizeClasses(t *testing.T) {
+	for name, row := range map[string]struct{ size, class uintptr }{
+		"an activation":    {unsafe.Sizeof(activation{}), 192},
+		"a context":        {unsafe.Sizeof(turnContext{}), 40},
+		"fifty of them":    {unsafe.Sizeof(contextBatch{}), 2048 - 8}, // less the allocator's own header
+		"a call's context": {unsafe.Sizeof(toldContext{}), 400},
+	} {
+		if row.size > row.class {
+			t.Errorf("%s has %d bytes, want at most %d", name, row.size, row.class)
 		}
 	}
 }
