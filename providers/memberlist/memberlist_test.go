@@ -320,8 +320,6 @@ func TestConflict(t *testing.T) {
 		nodes[0].await(t, "all three", shows(nodes[0], nodes[1], gone))
 		gone.leave(t, t.Context())
 		nodes[0].await(t, "the two", shows(nodes...))
-		// What it spread as it left may be lost with it; what follows is for pools that have heard of it.
-		nodes[0].session.left(departure{"gone", 1 << 20}, "", nil)
 		again := newNode(t, Config{Preset: Local, Seeds: []string{nodes[0].Addr()}}, someMember("gone"))
 		if err := again.join(t.Context()); !errors.Is(err, core.ErrConflict) {
 			t.Errorf("join: %v", err)
@@ -360,5 +358,65 @@ func TestReunion(t *testing.T) {
 	shout(t, back.join(t.Context()))
 	for _, n := range []*testNode{nodes[1], back} {
 		n.await(t, "both", shows(nodes[1], back))
+	}
+}
+
+// What comes back to one that leaves, of its own farewell or made up, does not have it speak again: a later row
+// of it would take the farewell back, and then its ID could be used anew.
+func TestLeaverStaysSilent(t *testing.T) {
+	n := newNode(t, Config{Preset: Local}, someMember("leaver"))
+	shout(t, n.join(t.Context()))
+	s := n.session
+	s.halt()
+	s.mu.Lock()
+	own := s.table.own
+	s.mu.Unlock()
+	s.left(departure{own.ID, own.revision}, s.address, nil)
+	s.left(departure{own.ID, own.revision}, "", nil)
+	later := own
+	later.revision, later.Weight = own.revision+5, 9
+	s.merge(later, nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.table.own.revision != own.revision || s.advertise {
+		t.Errorf("the own row is at revision %d, was %d; it is to be spread: %v", s.table.own.revision, own.revision, s.advertise)
+	}
+}
+
+// A pool may suspect the member whose ID a twin uses, and then does not tell the twin so in as many words: its
+// row tells. Its own row, which comes back to it while it joins, tells nothing.
+func TestTwinOfASuspect(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*row)
+		taken  bool
+	}{
+		"its own":                {func(*row) {}, false},
+		"its own, of later":      {func(w *row) { w.revision += 3 }, false},
+		"at another address":     {func(w *row) { w.Address = "127.0.0.1:1" }, true},
+		"of another start there": {func(w *row) { w.Joined-- }, true},
+	} {
+		n := newNode(t, Config{Preset: Local}, someMember("twin"))
+		shout(t, n.join(t.Context()))
+		s := n.session
+		s.mu.Lock()
+		w := s.table.own
+		test.change(&w)
+		s.entered = false // as during the join
+		s.mu.Unlock()
+		s.merge(w, nil)
+		if err := s.conflicted(); errors.Is(err, core.ErrConflict) != test.taken {
+			t.Errorf("%s: %v, want a conflict: %v", name, err, test.taken)
+		}
+		s.enter()
+		s.mu.Lock()
+		s.taken = nil
+		s.mu.Unlock()
+		w.revision += 10
+		s.merge(w, nil) // made up, now that the join is through
+		s.mu.Lock()
+		if s.taken != nil || s.table.own.revision <= w.revision {
+			t.Errorf("%s, later: %v, own revision %d, want more than %d", name, s.taken, s.table.own.revision, w.revision)
+		}
+		s.mu.Unlock()
 	}
 }

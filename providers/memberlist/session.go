@@ -185,8 +185,8 @@ func (s *session) merge(w row, message []byte) {
 	var forged error
 	s.change(func(t *table) bool {
 		if w.ID == t.id {
-			forged = s.refute(t.refuteRow(w))
-			return forged != nil
+			forged = s.ownRow(t, w)
+			return true
 		}
 		news := t.merge(w)
 		if n := t.nodes[w.ID]; news && n != nil {
@@ -202,13 +202,28 @@ func (s *session) merge(w row, message []byte) {
 	}
 }
 
-// refute has the own row spread, unless nothing was made up about this process, or it leaves. It
-// returns what is to be logged. s.mu is held.
-func (s *session) refute(forged error) error {
-	if forged == nil || s.isHalted() {
+// ownRow takes in a row of this process that came from another one. During the join, one that it has not
+// written itself means that the ID is another's, who may be suspected there, or silent for the moment. s.mu is
+// held.
+func (s *session) ownRow(t *table, w row) error {
+	if !s.entered && !t.client && (w.Address != t.own.Address || w.Joined != t.own.Joined) {
+		if s.taken == nil {
+			s.taken = fmt.Errorf("member ID %q is used by the process at %s: %w", t.id, w.Address, core.ErrConflict)
+		}
 		return nil
 	}
-	s.advertise = true
+	return s.refute(func() error { return t.refuteRow(w) })
+}
+
+// refute has the own row spread, past what how finds to be made up about this process. One that leaves says
+// nothing of itself any more: a row after its farewell would take that back. It returns what is to be logged.
+// s.mu is held.
+func (s *session) refute(how func() error) error {
+	if s.isHalted() {
+		return nil
+	}
+	forged := how()
+	s.advertise = s.advertise || forged != nil
 	return forged
 }
 
@@ -245,7 +260,7 @@ func (s *session) ownDeparture(t *table, d departure, address string) error {
 	switch {
 	case address != "" && address != s.address: // a process that used this ID by mistake
 	case s.entered:
-		return s.refute(t.refuteLeft(d))
+		return s.refute(func() error { return t.refuteLeft(d) })
 	case address == "" && s.taken == nil:
 		s.taken = fmt.Errorf("member ID %q has left before, and an ID is not used again: %w", t.id, core.ErrConflict)
 	}
