@@ -300,3 +300,37 @@ func TestConsensusEnds(t *testing.T) {
 		}
 	})
 }
+
+// TestTopologyConsensusIsOnTheInstalledView: that all agreed on the view before says nothing of the present one.
+func TestTopologyConsensusIsOnTheInstalledView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := gossiping(t, 2, cluster.GossipConfig{})
+		c.Agree()
+		n := c.Node(0)
+		if _, err := n.TopologyConsensus(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before := n.View()
+		release := cluster.HoldGossip(n)
+		joining, started := c.New(), make(chan error, 1)
+		go func() { started <- joining.Start(t.Context()) }() // it waits for what is held here
+		c.Eventually(func() error {
+			if n.View().Len() == before.Len() {
+				return errors.New("the view has not changed")
+			}
+			return nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if hash, err := n.TopologyConsensus(ctx); err == nil {
+			t.Errorf("all agree on %x, though this member's gossip knows nothing of it yet", hash)
+		}
+		release()
+		if err := <-started; err != nil {
+			t.Fatal(err)
+		}
+		if hash, err := n.TopologyConsensus(t.Context()); err != nil || hash != n.View().Hash() {
+			t.Errorf("%x, %v", hash, err)
+		}
+	})
+}

@@ -46,3 +46,10 @@ func HostOf(n *Node) core.Host { return host{n} }
 func MayRunTwice(n *Node, r grain.Request) bool {
 	return n.policyOf(&question{Request: r}).Idempotent
 }
+
+// HoldGossip has the gossip of n do nothing until release.
+func HoldGossip(n *Node) (release func()) {
+	held := make(chan struct{})
+	n.gossip.post(func() { <-held })
+	return func() { close(held) }
+}

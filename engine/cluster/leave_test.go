@@ -104,11 +104,17 @@ func TestRollingRestartUntold(t *testing.T) {
 // TestLeaverKnowsThatAllHaveSeen: when the drain begins every member has a view in which it leaves,
 // although one gets its views late.
 func TestLeaverKnowsThatAllHaveSeen(t *testing.T) {
+	t.Run("ordered", func(t *testing.T) { leaverKnows(t, func(p core.Provider) core.Provider { return p }) })
+	t.Run("without an order", func(t *testing.T) { leaverKnows(t, func(p core.Provider) core.Provider { return unordered{p} }) })
+}
+
+func leaverKnows(t *testing.T, as func(core.Provider) core.Provider) {
 	synctest.Test(t, func(t *testing.T) {
 		var c *clustertest.Cluster
 		var early atomic.Int64
 		var stopping atomic.Bool
 		c = clustertest.Start(t, clustertest.Config{Members: 4, Lookup: newRing, Node: func(i int, cfg *cluster.Config, parts *cluster.Components) {
+			parts.Provider = as(parts.Provider)
 			if i == 3 {
 				parts.Provider = &lateViews{Provider: parts.Provider, clock: &stopping, by: time.Second}
 			}

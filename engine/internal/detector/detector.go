@@ -185,25 +185,6 @@ func (d *Detector) take(now time.Time, in Input) (changed bool) {
 // Next is when to send a Tick; false before the first view.
 func (d *Detector) Next() (deadline time.Time, ok bool) { return d.due, !d.due.IsZero() }
 
-// Suspected reports whether id is a suspect.
-func (d *Detector) Suspected(id core.MemberID) bool {
-	p := d.peers[id]
-	return p != nil && p.suspect
-}
-
-// Suspects lists the suspects in ascending order of ID.
-func (d *Detector) Suspects() (out []core.MemberID) {
-	for _, p := range d.order {
-		if p.suspect {
-			out = append(out, p.id)
-		}
-	}
-	return out
-}
-
-// Healthy reports whether this node's own timers are in time; while they are not, it is not ready.
-func (d *Detector) Healthy() bool { return !d.sick }
-
 func (d *Detector) with(id core.MemberID, note func(*peer) bool) (changed bool) {
 	p := d.peers[id]
 	return p != nil && note(p)
