@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -59,10 +60,38 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.workers, "workers", 0, "goroutines; 0: one a processor")
 	flags.BoolVar(&o.json, "json", false, "one JSON object on standard output")
 	flags.BoolVar(&o.zoo, "zoo", false, "find every mutant, or the one of -mutant")
-	if err := flags.Parse(args); err != nil {
-		return o, err
+	err := flags.Parse(args)
+	if err == nil {
+		err = o.check(flags.NArg())
 	}
-	return o, o.check(flags.NArg())
+	if err != nil { // the object is printed all the same, where it is asked for behind what is wrong
+		o.json, o.zoo = o.json || asks(args, "json"), o.zoo || asks(args, "zoo")
+	}
+	return o, err
+}
+
+// asks finds a flag that is on among arguments of which another is wrong.
+func asks(args []string, flag string) bool {
+	return slices.ContainsFunc(args, func(a string) bool {
+		name, value, set := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(a, "-"), "-"), "=")
+		on, err := strconv.ParseBool(value)
+		return a != name && name == flag && (!set || err == nil && on)
+	})
+}
+
+// refuse tells why there is no run, also to a program that reads the object, and returns the exit code.
+func refuse(o options, why error, stdout, stderr io.Writer) int {
+	fmt.Fprintln(stderr, "sim:", why)
+	switch {
+	case !o.json:
+	case o.zoo:
+		printJSON(stdout, zooReport{Schema: 1, Mutants: []caught{}, Reasons: []string{why.Error()}})
+	default:
+		r := newReport(o, sim.Findings{Faults: sim.Tally{}, Edges: sim.Tally{}, Checks: sim.Tally{}}, sim.Findings{}, 0, false)
+		r.OK, r.Reasons = false, []string{why.Error()}
+		printJSON(stdout, r)
+	}
+	return 2
 }
 
 func (o options) check(rest int) error {
@@ -85,16 +114,17 @@ func (o options) check(rest int) error {
 // returns the exit code.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer, whole *sim.Engine) int {
 	o, err := parse(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err == nil && !knownMutant(o.mutant) {
+		err = fmt.Errorf("there is no mutant %q", o.mutant)
+	}
 	if err != nil {
-		fmt.Fprintln(stderr, "sim:", err)
-		return 2
+		return refuse(o, err, stdout, stderr)
 	}
 	if o.zoo {
 		return zoo(ctx, o, whole, stdout, stderr)
-	}
-	if !knownMutant(o.mutant) {
-		fmt.Fprintf(stderr, "sim: there is no mutant %q\n", o.mutant)
-		return 2
 	}
 	simbug.Set(o.mutant)
 	heap := engine(nil)
@@ -136,8 +166,7 @@ func one(e sim.Engine, o options, stdout, stderr io.Writer) int {
 	if o.keep != "" {
 		places, err := parsePlaces(o.keep)
 		if err != nil {
-			fmt.Fprintln(stderr, "sim:", err)
-			return 2
+			return refuse(o, err, stdout, stderr)
 		}
 		s = s.Only(places)
 	}

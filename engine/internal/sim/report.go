@@ -50,6 +50,7 @@ type report struct {
 	ChecksNever      []string        `json:"checksNever"`
 	Violations       []sim.Violation `json:"violations"`
 	Seconds          float64         `json:"seconds"`
+	Reasons          []string        `json:"reasons,omitempty"` // why there was no run
 }
 
 func newReport(o options, f, whole sim.Findings, took time.Duration, interrupted bool) report {
@@ -66,7 +67,7 @@ func newReport(o options, f, whole sim.Findings, took time.Duration, interrupted
 			r.EdgesUnknown = append(r.EdgesUnknown, name)
 		}
 	}
-	r.EdgesTooRare = slices.DeleteFunc(f.Edges.Rare(demanded(heap)), func(name string) bool { return !slices.Contains(edges, name) })
+	r.EdgesTooRare = append([]string{}, slices.DeleteFunc(f.Edges.Rare(demanded(heap)), func(name string) bool { return !slices.Contains(edges, name) })...)
 	if whole.Runs >= enoughWhole {
 		r.EdgesTooRare = append(r.EdgesTooRare, slices.DeleteFunc(whole.Edges.Rare(rare), func(name string) bool { return !slices.Contains(nodes.Edges(), name) })...)
 	}

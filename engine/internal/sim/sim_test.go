@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -72,6 +73,45 @@ func TestCommand(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Wrong use is told to programs too, by the object that they wait for, wherever -json stands.
+func TestRefusalAsJSON(t *testing.T) {
+	simFields := map[string]any{
+		"schema": 1.0, "ok": false, "lookup": "", "heap": 0.0, "nodes": 0.0, "from": 0.0, "replayed": 0.0, "replayMismatches": 0.0, "faults": map[string]any{},
+		"edges": map[string]any{}, "edgesTooRare": []any{}, "checks": map[string]any{}, "violations": []any{}, "seconds": 0.0,
+	}
+	zooFields := map[string]any{"schema": 1.0, "ok": false, "total": 0.0, "found": 0.0, "mutants": []any{}}
+	for args, fields := range map[string]map[string]any{
+		"-lookup partition": simFields, "-seeds 0": simFields, "-seeds x": simFields, "-nonsense": simFields, "extra": simFields,
+		"-seed 5 -keep x": simFields, "-engine x": simFields, "-mutant x": simFields, "-zoo -lookup partition": zooFields, "extra -zoo": zooFields, "-zoo -mutant x": zooFields,
+	} {
+		words := strings.Fields(args)
+		for _, args := range [][]string{append([]string{"-json"}, words...), append(words, "--json=true"), words} {
+			var stdout, stderr bytes.Buffer
+			if code := command(t.Context(), args, &stdout, &stderr, nil); code != 2 || stderr.Len() == 0 {
+				t.Errorf("%q: exit %d, %q", args, code, stderr.String())
+			}
+			if !slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, "json") }) {
+				if stdout.Len() > 0 {
+					t.Errorf("%q: standard output %q", args, stdout.String())
+				}
+				continue
+			}
+			var got map[string]any
+			if err := json.Unmarshal(stdout.Bytes(), &got); err != nil || strings.Count(stdout.String(), "\n") != 1 {
+				t.Fatalf("%q: %v in %q", args, err, stdout.String())
+			}
+			if reasons, _ := got["reasons"].([]any); len(reasons) != 1 || !strings.Contains(stderr.String(), reasons[0].(string)) {
+				t.Errorf("%q: reasons %v, and to people %q", args, got["reasons"], stderr.String())
+			}
+			for name, example := range fields {
+				if v, there := got[name]; !there || reflect.TypeOf(v) != reflect.TypeOf(example) || name == "ok" && v != false {
+					t.Errorf("%q: %s is %v", args, name, v)
+				}
+			}
+		}
 	}
 }
 

@@ -65,6 +65,7 @@ type zooReport struct {
 	Total   int      `json:"total"`
 	Found   int      `json:"found"`
 	Mutants []caught `json:"mutants"`
+	Reasons []string `json:"reasons,omitempty"` // why there was no run
 }
 
 func knownMutant(name string) bool {

@@ -22,6 +22,8 @@ func broken(what string) Parts {
 	parts := Parts{Config: func(_ string, c *wiring.Config) { c.Memberlist.Preset = memberlist.LAN }}
 	what, base, _ := strings.Cut(what, " at ")
 	switch what {
+	case "impatient user":
+		parts.Hurried = 1
 	case "slow leave":
 		parts.Config = slowLeave
 	case "slow leave that nobody is told of":

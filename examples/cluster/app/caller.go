@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/granary-go/granary/core"
@@ -26,6 +27,8 @@ type caller struct {
 	working sync.WaitGroup // one for each worker that has work
 	mu      sync.Mutex     // guards workers
 	workers map[*worker]bool
+
+	homes []atomic.Pointer[string] // by identity: the address that has answered a sweep for it; nil: none yet
 
 	second stats
 }
@@ -70,7 +73,7 @@ func runCaller(ctx context.Context, s start, p *pipe, parts Parts) error {
 
 func newCaller(o Options, file *history.Writer, p *pipe, call Calling) *caller {
 	calls, cancel := context.WithCancel(context.Background()) // the root of all calls
-	return &caller{opts: o, file: file, pipe: p, call: call, workers: map[*worker]bool{}, cancel: cancel,
+	return &caller{opts: o, file: file, pipe: p, call: call, workers: map[*worker]bool{}, cancel: cancel, homes: make([]atomic.Pointer[string], o.Identities),
 		begin: func() (context.Context, context.CancelFunc) { return context.WithTimeout(calls, o.Timeout) }}
 }
 
@@ -117,7 +120,7 @@ func (c *caller) obey(ctx context.Context) {
 }
 
 // one makes one call and records its end; what the watcher has given up is recorded already.
-func (c *caller) one(w *worker, key string, request uint64) (ended, ok bool) {
+func (c *caller) one(w *worker, key string, request uint64) (ended bool, activation string, ok bool) {
 	ctx, cancel := c.begin()
 	defer cancel()
 	a := &attempt{key: key, request: request, start: c.file.Now()}
@@ -126,7 +129,7 @@ func (c *caller) one(w *worker, key string, request uint64) (ended, ok bool) {
 	reply, err := c.call(ctx, key, request)
 	end := c.file.Now()
 	if !w.present.CompareAndSwap(a, nil) {
-		return false, false
+		return false, "", false
 	}
 	r := a.record(end)
 	if err != nil {
@@ -136,7 +139,7 @@ func (c *caller) one(w *worker, key string, request uint64) (ended, ok bool) {
 	}
 	c.file.Call(r)
 	c.second.count(time.Duration(end-a.start), err == nil)
-	return true, err == nil
+	return true, reply.GetActivation(), err == nil
 }
 
 func (s *stats) count(took time.Duration, ok bool) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -115,6 +116,51 @@ func TestSweep(t *testing.T) {
 		}
 		if len(answered) != 100 || len(requests) != 103 {
 			t.Errorf("%d identities answered in %d requests, want 100 in 103", len(answered), len(requests))
+		}
+	})
+}
+
+// The identities of a member that does not answer hold up nobody else's: those that another one has answered
+// for are called meanwhile.
+func TestSweepPassesTheDead(t *testing.T) {
+	const identities = 300 // of each of two members, far more than are called at a time
+	synctest.Test(t, func(t *testing.T) {
+		var dead atomic.Bool
+		var alive atomic.Int32
+		detected := make(chan struct{})
+		d := newDesk(t, Options{Callers: 2, Identities: 2 * identities, Timeout: time.Second}, func(ctx context.Context, key string, _ uint64) (*counterpb.AddReply, error) {
+			n, err := strconv.Atoi(key)
+			if err != nil {
+				return nil, err
+			}
+			if n%2 == 0 {
+				if dead.Load() && alive.Add(1) == identities {
+					close(detected)
+				}
+				return &counterpb.AddReply{Activation: "127.0.0.1:1/a"}, nil
+			}
+			if dead.Load() {
+				select {
+				case <-detected:
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}
+			return &counterpb.AddReply{Activation: "127.0.0.1:2/a"}, nil
+		})
+		d.order(order{Do: doSweep, Sweep: 1})
+		d.notice(func(n *notice) bool { return n.Swept == 1 })
+		dead.Store(true)
+		d.order(order{Do: doSweep, Sweep: 2})
+		d.notice(func(n *notice) bool { return n.Swept == 2 })
+		all := d.end()
+		if len(all) != 4*identities {
+			t.Errorf("%d calls, want each identity twice", len(all))
+		}
+		for _, r := range all {
+			if r.Outcome != history.OK {
+				t.Fatalf("%+v: it waited for others of its member, and they for it", r)
+			}
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/granary-go/granary/examples/cluster/history"
@@ -37,8 +38,18 @@ type driver struct {
 	plain   time.Duration // that calling every identity took when nothing was wrong
 	paused  bool          // the load has ended
 	ending  bool
-	cut     bool  // the user ended the run, and that is recorded
+	cut     bool // the user ended the run, and that is recorded
+	asked   askedAt
 	broken  error // a process is gone that should be there
+}
+
+// askedAt is when the user ended the run, in nanoseconds since 1970; 0: not yet.
+type askedAt struct{ atomic.Int64 }
+
+// late reports whether that is longer ago than a time.
+func (a *askedAt) late(than time.Duration) bool {
+	at := a.Load()
+	return at != 0 && time.Since(time.Unix(0, at)) > than
 }
 
 // member is a member process as the driver knows it.
@@ -99,6 +110,7 @@ func (d *driver) record(event string, m *member, r history.Record) {
 
 // run carries the plan out. Whatever goes wrong on the way, the processes are ended.
 func (d *driver) run(ctx context.Context) {
+	context.AfterFunc(ctx, func() { d.asked.Store(time.Now().UnixNano()) }) // once at most, whatever the run does
 	config := d.opts.config()
 	d.record(history.Configured, nil, history.Record{Config: &config})
 	if err := d.plan(ctx); err != nil && ctx.Err() == nil {
@@ -158,13 +170,18 @@ func (d *driver) changes() []planned {
 }
 
 // judge computes the summary from the records alone. Only what kept the records themselves from
-// being whole is added.
+// being whole is added, and that the user did not wait for all of them to be read.
 func (d *driver) judge() *history.Summary {
 	closed := d.rec.Close()
-	sum, err := history.Judge(d.dir)
+	limit, cut := cmp.Or(d.parts.Hurried, hurriedEnd), false
+	sum, err := history.JudgeUntil(d.dir, func() bool {
+		cut = cut || d.asked.late(limit)
+		return cut
+	})
 	if err != nil {
 		sum = history.Failed(d.opts.config())
 	}
+	sum.Interrupted = sum.Interrupted || cut
 	if d.opts.History == "" {
 		err = errors.Join(err, os.RemoveAll(d.dir))
 	}

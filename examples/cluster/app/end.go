@@ -7,10 +7,12 @@ import (
 	"github.com/granary-go/granary/examples/cluster/history"
 )
 
-// How long each step of the end may take once the user has asked for it: 9 s in all. Without that,
-// calls have the time that they were given, and processes processLimit.
+// How long each step of the end may take once the user has asked for it: 7 s in all, and what is left until
+// hurriedEnd is for judging, so that the program has ended within 10 s. Without that, calls have the time
+// that they were given, processes processLimit, and the judge all that it takes.
 const (
-	hurriedPause  = 3 * time.Second
+	hurriedEnd    = 8 * time.Second // after the interruption the judge stops reading
+	hurriedPause  = time.Second
 	cancelLimit   = time.Second
 	hurriedLeave  = 5 * time.Second
 	hurriedStop   = 3 * time.Second // of a node that is told so; it takes half a second more

@@ -77,6 +77,7 @@ func parse(args []string, help io.Writer) (Options, error) {
 	case err != nil:
 		o.JSON = wantsJSON(args)
 	case f.NArg() > 0:
+		o.JSON = o.JSON || wantsJSON(f.Args())
 		err = fmt.Errorf("unexpected argument %q: everything is set by flags", f.Arg(0))
 	default:
 		err = o.check(f)

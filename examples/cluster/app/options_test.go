@@ -48,9 +48,6 @@ func TestWrongUse(t *testing.T) {
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			for _, args := range [][]string{strings.Fields(tt.args), append([]string{"-json"}, strings.Fields(tt.args)...), append(strings.Fields(tt.args), "--json=true")} {
-				if len(args) > 1 && args[0] == "extra" {
-					continue // flags after it are arguments
-				}
 				var out, errs bytes.Buffer
 				if code := Main(args, &out, &errs, Parts{}); code != exitUsage {
 					t.Errorf("%q: exit %d", args, code)

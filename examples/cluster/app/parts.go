@@ -21,6 +21,7 @@ type Parts struct {
 	Leave    func(context.Context, *cluster.Node) error // how a member leaves; nil: Node.Stop
 	Call     func(Calling) Calling                      // stands between the load and the client
 	Patience time.Duration                              // for a process to end; 0: processLimit
+	Hurried  time.Duration                              // when the judge stops reading; 0: hurriedEnd
 	Changes  func(*driver) []planned                    // what the driver does instead of what the flags say
 }
 

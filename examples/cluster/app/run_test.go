@@ -199,6 +199,46 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// Records that cannot all be read in the time that Ctrl-C leaves are judged as far as they were, and the object
+// says what was not; also if Ctrl-C comes while they are being read.
+func TestInterruptHurriesTheJudge(t *testing.T) {
+	t.Parallel()
+	for _, breaks := range []string{"impatient user", "impatient user who waits"} {
+		t.Run(breaks, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "records")
+			p := launch(t, breaks, "-members", "1", "-kill=false", "-join=false", "-for", "3s", "-identities", "20", "-callers", "8", "-history", dir)
+			p.await("calls/s  p50")
+			p.signal(os.Interrupt)
+			code, s := p.end(runLimit)
+			checkContract(t, p.stdout.Bytes())
+			want := breaks == "impatient user"
+			said := len(s.Reasons) == 1 && strings.HasPrefix(s.Reasons[0], "not judged")
+			if code != exitOK || !s.OK || !s.Interrupted || said != want || !want && len(s.Reasons) > 0 {
+				t.Errorf("exit %d, ok %v, interrupted %v, reasons %q; want not all judged: %v", code, s.OK, s.Interrupted, s.Reasons, want)
+			}
+			if whole, err := history.Judge(dir); err != nil || !whole.OK || !whole.Interrupted || want && whole.Calls <= s.Calls {
+				t.Errorf("from the records: %+v, %v", whole, err)
+			}
+		})
+	}
+}
+
+// The steps of a hurried end leave the judge some time, and all of it is well below ten seconds.
+func TestHurriedEnd(t *testing.T) {
+	if steps := hurriedPause + cancelLimit + hurriedLeave; steps > hurriedEnd-time.Second || hurriedStop > hurriedLeave-time.Second || hurriedEnd > 8*time.Second {
+		t.Errorf("%v of steps, %v in all", steps, hurriedEnd)
+	}
+	var at askedAt
+	if at.late(0) {
+		t.Error("late, and nobody has asked")
+	}
+	at.Store(time.Now().Add(-time.Hour).UnixNano())
+	if !at.late(hurriedEnd) || at.late(2*time.Hour) {
+		t.Error("an hour is not more than some seconds and less than two")
+	}
+}
+
 // A leave that takes long is cut short for a user who waits, also if it had begun before.
 func TestInterruptHurriesALeave(t *testing.T) {
 	t.Parallel()

@@ -39,6 +39,9 @@ func printSummary(out io.Writer, s *history.Summary) {
 		}
 	case s.Interrupted:
 		fmt.Fprintln(out, "\ninterrupted; nothing had failed")
+		for _, r := range s.Reasons {
+			fmt.Fprintf(out, "  %s\n", r)
+		}
 	default:
 		fmt.Fprintln(out, "\nok: every condition held")
 	}

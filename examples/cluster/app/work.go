@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +30,8 @@ type worker struct {
 type work interface {
 	// next is the next call, or false when there is none.
 	next() (key string, request uint64, ok bool)
-	// ended tells how it went.
-	ended(ok bool)
+	// ended tells how it went, and which activation has answered.
+	ended(activation string, ok bool)
 }
 
 // attempt is a call that has begun.
@@ -66,11 +67,11 @@ func (c *caller) run(w *worker) {
 			c.working.Done()
 			return
 		}
-		ended, ok := c.one(w, key, request)
+		ended, activation, ok := c.one(w, key, request)
 		if !ended {
 			return
 		}
-		w.ended(ok)
+		w.ended(activation, ok)
 	}
 }
 
@@ -89,7 +90,7 @@ func (c *caller) watch() {
 		r.Outcome, r.Delivery = history.Unended, core.DeliveryUnknown.String()
 		c.file.Call(r)
 		c.second.count(0, false)
-		w.ended(false)
+		w.ended("", false)
 		go c.run(w)
 	}
 }
@@ -139,7 +140,7 @@ func (l *loading) next() (string, uint64, bool) {
 	return strconv.Itoa(l.rng.IntN(l.identities)), l.request, true
 }
 
-func (l *loading) ended(bool) {}
+func (l *loading) ended(string, bool) {}
 
 // sweepers is how many identities a sweep calls at a time: twice as many as the load, so that it has two
 // thirds of what the machine can do.
@@ -147,29 +148,64 @@ func sweepers(o Options) int { return min(max(32, 2*o.Callers), 1024) }
 
 // startSweep calls every identity until each has answered, and tells the driver.
 func (c *caller) startSweep(ctx context.Context, number int) {
-	s := &sweep{identities: int64(c.opts.Identities), done: ctx.Done(), complete: func() { c.pipe.send(notice{Swept: number}) }}
+	s := &sweep{homes: c.homes, done: ctx.Done(), complete: func() { c.pipe.send(notice{Swept: number}) }}
+	s.lists = byHome(c.homes)
+	s.taken = make([]atomic.Int64, len(s.lists))
 	count := sweepers(c.opts)
 	for i := range count {
 		caller := uint64(c.opts.Callers + 1 + number*count + i)
-		c.hire(&sweeping{sweep: s, request: caller << 32})
+		c.hire(&sweeping{sweep: s, list: i % len(s.lists), request: caller << 32})
 	}
+}
+
+// byHome lists the identities of each address that answered for them last, so that those of a member that
+// is dead hold up nobody else's; those that nobody has answered for are a list too.
+func byHome(homes []atomic.Pointer[string]) (lists [][]int) {
+	at := map[string]int{}
+	for identity := range homes {
+		home := ""
+		if h := homes[identity].Load(); h != nil {
+			home = *h
+		}
+		i, known := at[home]
+		if !known {
+			i = len(lists)
+			at[home] = i
+			lists = append(lists, nil)
+		}
+		lists[i] = append(lists[i], identity)
+	}
+	return lists
 }
 
 // sweep is what the workers of one share.
 type sweep struct {
-	identities int64
-	done       <-chan struct{}
-	taken      atomic.Int64
-	answered   atomic.Int64
-	complete   func()
+	homes    []atomic.Pointer[string] // of the identities, by number
+	lists    [][]int                  // the identities, by home
+	taken    []atomic.Int64           // of each list
+	done     <-chan struct{}
+	answered atomic.Int64
+	complete func()
+}
+
+// take gives an identity of a list, or of the next one that has any left.
+func (s *sweep) take(list int) (identity int, ok bool) {
+	for i := range s.lists {
+		l := (list + i) % len(s.lists)
+		if n := s.taken[l].Add(1); n <= int64(len(s.lists[l])) {
+			return s.lists[l][n-1], true
+		}
+	}
+	return 0, false
 }
 
 // sweeping is the work of one of them: an identity is called until it answers.
 type sweeping struct {
 	*sweep
-	key     string
-	request uint64
-	retry   bool
+	list     int // that it begins with
+	identity int
+	request  uint64
+	retry    bool
 }
 
 func (s *sweeping) next() (string, uint64, bool) {
@@ -181,11 +217,11 @@ func (s *sweeping) next() (string, uint64, bool) {
 		case <-s.done:
 		}
 	} else {
-		n := s.taken.Add(1)
-		if n > s.identities {
+		identity, ok := s.take(s.list)
+		if !ok {
 			return "", 0, false
 		}
-		s.key = strconv.FormatInt(n-1, 10)
+		s.identity = identity
 	}
 	select {
 	case <-s.done:
@@ -193,12 +229,17 @@ func (s *sweeping) next() (string, uint64, bool) {
 	default:
 	}
 	s.request++
-	return s.key, s.request, true
+	return strconv.Itoa(s.identity), s.request, true
 }
 
-func (s *sweeping) ended(ok bool) {
+func (s *sweeping) ended(activation string, ok bool) {
 	s.retry = !ok
-	if ok && s.answered.Add(1) == s.identities {
+	if !ok {
+		return
+	}
+	home, _, _ := strings.Cut(activation, "/")
+	s.homes[s.identity].Store(&home)
+	if s.answered.Add(1) == int64(len(s.homes)) {
 		s.complete()
 	}
 }

@@ -52,7 +52,7 @@ func (j *judge) change(i int) {
 func (j *judge) cutShort(i int) bool {
 	t := j.time
 	return t.interrupted != never && i+1 == len(t.changes) &&
-		(t.changes[i].kind == Form || float64(t.interrupted-t.changes[i].probed)/1e9 <= j.config.RecoverySeconds+j.slack())
+		(t.changes[i].kind == Form || float64(t.interrupted-t.changes[i].asked())/1e9 <= j.config.RecoverySeconds+j.slack(t.changes[i]))
 }
 
 // count enters a change and its times in the summary, and holds its recovery to the bound.
@@ -77,10 +77,22 @@ func (j *judge) count(c change, all int64, complete bool) {
 	if !complete {
 		return
 	}
-	took, slack := float64(all-c.probed)/1e9, j.slack()
-	if bound := j.config.RecoverySeconds; bound > 0 && took > bound+slack {
-		j.failf("recovery after %s took %.1f s, the bound is %.0f s, and %.1f s to call every identity", c, took, bound, slack)
+	took, slack := float64(all-c.asked())/1e9, j.slack(c)
+	switch bound := j.config.RecoverySeconds; {
+	case bound <= 0 || took <= bound+slack:
+	case c.killed:
+		j.failf("recovery after %s took %.1f s, the bound is %.0f s", c, took, bound)
+	default:
+		j.failf("%s took %.1f s until every identity had answered, the bound is %.0f s, and %.1f s to call them all", c, took, bound, slack)
 	}
+}
+
+// asked is when the time of a change begins: a recovery with the kill.
+func (c change) asked() int64 {
+	if c.killed {
+		return c.ns
+	}
+	return c.probed
 }
 
 // loadUntil counts the calls that the load had begun in a restart before a time.
@@ -93,9 +105,13 @@ func (j *judge) loadUntil(i int, until int64) (n int) {
 	return n
 }
 
-// slack is what a recovery may take beyond its bound, since it is over when every identity was called
-// and has answered: three times what that took before the load, when nothing else was to do.
-func (j *judge) slack() float64 {
+// slack is what a change that is no recovery may take beyond the bound, since it is over when every identity
+// was called and has answered: three times what that took before the load, when nothing else was to do. A
+// recovery has none.
+func (j *judge) slack(c change) float64 {
+	if c.killed {
+		return 0
+	}
 	if _, all := j.answers(0); j.begin < all {
 		return 3 * float64(all-j.begin) / 1e9
 	}

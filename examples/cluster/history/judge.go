@@ -2,6 +2,7 @@ package history
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,18 +13,26 @@ const lateNs = 250_000_000
 
 // Judge computes the summary of the run whose records are in dir, from them alone. An error means
 // that there is nothing to judge: no records, none of a driver, or one that cannot be read.
-func Judge(dir string) (*Summary, error) { return judgeSource(folder(dir)) }
+func Judge(dir string) (*Summary, error) { return JudgeUntil(dir, nil) }
+
+// JudgeUntil is Judge for who cannot wait: it asks enough now and then, and once that is true reads no more.
+// It then judges what needs no more than the records that were read, and the last of the reasons, which is
+// none against OK, names what was not judged.
+func JudgeUntil(dir string, enough func() bool) (*Summary, error) {
+	return judgeSource(folder{dir, enough})
+}
 
 func judgeSource(src source) (*Summary, error) {
 	var events []Record
 	config := Config{}
+	cut := false
 	err := src.each(rare, func(r *Record) {
 		if r.Config != nil {
 			config = *r.Config
 		}
 		events = append(events, *r)
 	})
-	if err != nil {
+	if cut = errors.Is(err, errCut); err != nil && !cut {
 		return nil, err
 	}
 	if config == (Config{}) {
@@ -33,10 +42,18 @@ func judgeSource(src source) (*Summary, error) {
 	t := newTimeline(events, config.Members)
 	j := &judge{config: config, events: events, time: t, sum: newSummary(config), requests: requests{},
 		lives: newActivations(t.ended), ids: map[string]int{}, first: make([][]int64, len(t.changes)), begun: make([][]int64, len(t.changes)), begin: never}
-	if err := src.each(frequent, j.take); err != nil {
-		return nil, err
+	j.blind = cut
+	if !cut {
+		err = src.each(frequent, j.take)
+		if cut = errors.Is(err, errCut); err != nil && !cut {
+			return nil, err
+		}
 	}
-	j.verdict()
+	if cut {
+		j.partialVerdict()
+	} else {
+		j.verdict()
+	}
 	return j.sum, nil
 }
 
@@ -67,6 +84,7 @@ type judge struct {
 	begun    [][]int64      // by restart: the starts of the load's calls
 	begin    int64          // of the first call
 	last     int64          // end of the last call
+	blind    bool           // not even all of the events were read
 }
 
 func (j *judge) failf(format string, args ...any) {
@@ -150,12 +168,43 @@ func (j *judge) verdict() {
 	j.changes()
 	j.end()
 	j.rates()
+	j.troubles()
+	j.sum.OK = len(j.sum.Reasons) == 0
+}
+
+// notJudged is what a partial verdict does not tell.
+const notJudged = "not judged, since the records could not all be read in the time that an interruption leaves: " +
+	"whether every identity answered after each change and how soon, whether a call failed after a recovery, " +
+	"whether an identity had two activations at once, whether what was answered had run; calls are those that were read, and rates are not computed"
+
+// partialVerdict judges what a part of the records can show: what it finds to be wrong is, whatever the
+// others say. The driver's own records are all there.
+func (j *judge) partialVerdict() {
+	s := j.sum
+	s.Interrupted = j.time.interrupted != never
+	j.processes()
+	j.failedCalls()
+	j.ranTwice()
+	if !j.blind {
+		for _, c := range j.time.changes {
+			j.count(c, never, false)
+		}
+		s.Members = j.time.atEnd
+	}
+	if t := j.time; t.loadBegin != never && t.loadEnd != never {
+		s.LoadSeconds = float64(t.loadEnd-t.loadBegin) / 1e9
+	}
+	j.troubles()
+	s.OK = len(s.Reasons) == 0
+	s.Reasons = append(s.Reasons, notJudged)
+}
+
+func (j *judge) troubles() {
 	for _, e := range j.events {
 		if e.Event == Trouble {
 			j.failf("%s", e.Text)
 		}
 	}
-	j.sum.OK = len(j.sum.Reasons) == 0
 }
 
 func (j *judge) processes() {
@@ -185,6 +234,11 @@ func (j *judge) calls() {
 	if s.Calls == 0 && !s.Interrupted {
 		j.failf("no call was made")
 	}
+	j.failedCalls()
+}
+
+func (j *judge) failedCalls() {
+	s := j.sum
 	if s.Untyped > 0 {
 		j.failf("%d calls failed with an untyped error", s.Untyped)
 	}
@@ -213,14 +267,20 @@ func (j *judge) failedWithin(from, until int64) (n int) {
 
 func (j *judge) executions() {
 	s := j.sum
-	s.ExecutedTwice = j.requests.count(func(_, ranAgain, _, _ uint64) uint64 { return ranAgain })
+	j.ranTwice()
 	s.AnsweredNotRun = j.requests.count(func(ran, _, answered, _ uint64) uint64 { return answered &^ ran })
+	if s.AnsweredNotRun > 0 {
+		j.failf("%d calls were answered that no member has run", s.AnsweredNotRun)
+	}
+}
+
+// ranTwice judges which requests ran that should not have.
+func (j *judge) ranTwice() {
+	s := j.sum
+	s.ExecutedTwice = j.requests.count(func(_, ranAgain, _, _ uint64) uint64 { return ranAgain })
 	s.RefusedButRun = j.requests.count(func(ran, _, _, refused uint64) uint64 { return refused & ran })
 	if s.ExecutedTwice > 0 {
 		j.failf("%d requests were run more than once", s.ExecutedTwice)
-	}
-	if s.AnsweredNotRun > 0 {
-		j.failf("%d calls were answered that no member has run", s.AnsweredNotRun)
 	}
 	if s.RefusedButRun > 0 {
 		j.failf("%d requests were run, and their callers were told that they had not been", s.RefusedButRun)

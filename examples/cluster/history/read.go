@@ -3,6 +3,7 @@ package history
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,32 +21,55 @@ type source interface {
 }
 
 // folder reads every *.jsonl file below a directory.
-type folder string
+type folder struct {
+	dir    string
+	enough func() bool // asked now and then: no more is read, but for the driver's; nil: all is
+}
+
+// errCut says that not all was read, since it was enough.
+var errCut = errors.New("not all records were read")
+
+// perQuestion is how many lines are read between two questions whether it is enough: some milliseconds. The
+// driver writes fewer in a run.
+const perQuestion = 4096
 
 // longest is the longest line that is read: a topology of thousands of members.
 const longest = 1 << 20
 
-func (dir folder) each(want func(event string) bool, take func(*Record)) error {
-	files, err := filepath.Glob(filepath.Join(string(dir), "*.jsonl"))
+func (d folder) each(want func(event string) bool, take func(*Record)) error {
+	files, err := filepath.Glob(filepath.Join(d.dir, "*.jsonl"))
 	if err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
 	if len(files) == 0 {
-		return fmt.Errorf("history: no *.jsonl file in %s", dir)
+		return fmt.Errorf("history: no *.jsonl file in %s", d.dir)
 	}
-	slices.Sort(files)
+	slices.SortFunc(files, func(a, b string) int { // the driver's first: it is short, and says what the run is
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
+	})
 	l := newLines()
 	for _, f := range files {
-		if err := readFile(f, l, want, take); err != nil {
+		if rank(f) > 0 && d.enough != nil && d.enough() {
+			return errCut
+		}
+		if err := d.readFile(f, l, want, take); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// rank orders the files.
+func rank(name string) int {
+	if filepath.Base(name) == "driver.jsonl" {
+		return 0
+	}
+	return 1
+}
+
 // readFile reads one file. A last line that was cut off by a kill is left out; any other line that
 // cannot be read is an error that names it.
-func readFile(name string, l *lines, want func(event string) bool, take func(*Record)) error {
+func (d folder) readFile(name string, l *lines, want func(event string) bool, take func(*Record)) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return fmt.Errorf("history: %w", err)
@@ -54,6 +78,9 @@ func readFile(name string, l *lines, want func(event string) bool, take func(*Re
 	in := bufio.NewReaderSize(f, longest)
 	var rec Record
 	for n := 1; ; n++ {
+		if n%perQuestion == 0 && d.enough != nil && d.enough() {
+			return errCut
+		}
 		line, err := in.ReadSlice('\n')
 		switch {
 		case errors.Is(err, io.EOF):

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,10 +16,17 @@ import (
 func everything(string) bool { return true }
 
 // written writes records as the processes of a run do, and reads them again.
-func written(t *testing.T, s scene) folder {
+func written(t *testing.T, s scene) string {
 	t.Helper()
 	dir := t.TempDir()
-	w, err := Create(dir, "all", false)
+	writeScene(t, dir, "all", s)
+	return dir
+}
+
+// writeScene writes records as one process does.
+func writeScene(t *testing.T, dir, name string, s scene) {
+	t.Helper()
+	w, err := Create(dir, name, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,12 +43,11 @@ func written(t *testing.T, s scene) folder {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return folder(dir)
 }
 
 func TestWrittenRunIsJudgedTheSame(t *testing.T) {
 	want := goodRun().judge(t)
-	got, err := Judge(string(written(t, goodRun())))
+	got, err := Judge(written(t, goodRun()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,13 +58,13 @@ func TestWrittenRunIsJudgedTheSame(t *testing.T) {
 
 func TestLineThatAKillCutOff(t *testing.T) {
 	dir := written(t, goodRun())
-	f, err := os.OpenFile(filepath.Join(string(dir), "all.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(dir, "all.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	fmt.Fprint(f, `{"ns":3,"event":"hand`)
 	f.Close()
-	if s, err := Judge(string(dir)); err != nil || !s.OK {
+	if s, err := Judge(dir); err != nil || !s.OK {
 		t.Errorf("summary %+v, error %v", s, err)
 	}
 }
@@ -198,6 +205,56 @@ func TestNowIsTheMonotonicClock(t *testing.T) {
 		}
 		if err := w.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// Who cannot wait is told what the records that were read show, and what was not judged.
+func TestJudgeUntil(t *testing.T) {
+	twice := goodRun() // some thousand records, and at their end what is wrong whatever the rest says
+	for i := range 3 * perQuestion {
+		r := Record{Member: "a", Event: Handled, Request: 9<<32 | uint64(i+1), ID: "K/x"}
+		twice.add(5, r)
+		if i == 2*perQuestion+100 {
+			twice.add(5, r)
+		}
+	}
+	dir := t.TempDir()
+	driver := scene{}
+	driver = append(driver, twice...)
+	rest := slices.Clone(twice)
+	driver.without(func(r Record) bool { return frequent(r.Event) || r.Event == Topology })
+	rest.without(func(r Record) bool { return !frequent(r.Event) && r.Event != Topology })
+	writeScene(t, dir, "driver", driver)
+	writeScene(t, dir, "a", rest)
+	whole, err := Judge(dir)
+	if err != nil || whole.ExecutedTwice != 1 || whole.OK {
+		t.Fatalf("%+v, %v", whole, err)
+	}
+	questions := 0
+	if _, err := JudgeUntil(dir, func() bool { questions++; return false }); err != nil {
+		t.Fatal(err)
+	}
+	if questions != 8 { // in each of two passes at the begin of the file, and three times within
+		t.Fatalf("asked %d times", questions)
+	}
+	for n := 1; n <= questions; n++ {
+		left := n
+		s, err := JudgeUntil(dir, func() bool { left--; return left == 0 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := s.Reasons[len(s.Reasons)-1]; last != notJudged {
+			t.Errorf("cut at %d: reasons %q", n, s.Reasons)
+		}
+		if s.OK != (len(s.Reasons) == 1) || s.AnsweredNotRun != 0 || len(s.IdentitiesChecked) != 0 || s.RecoverySeconds != nil || s.CallsPerSecond != 0 {
+			t.Errorf("cut at %d: %+v", n, s)
+		}
+		if seen := n == questions; seen != (s.ExecutedTwice == 1) || seen == s.OK {
+			t.Errorf("cut at %d: run twice %d, ok %v", n, s.ExecutedTwice, s.OK)
+		}
+		if events := n > questions/2; events != (s.Kills == 1 && s.Joins == 1 && s.Members == 3 && s.FormSeconds != nil && s.DetectSeconds != nil) {
+			t.Errorf("cut at %d: kills %d, joins %d, members %d, formed %v, detected %v", n, s.Kills, s.Joins, s.Members, s.FormSeconds, s.DetectSeconds)
 		}
 	}
 }
