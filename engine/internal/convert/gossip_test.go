@@ -181,20 +181,12 @@ func TestGossipValues(t *testing.T) {
 	if got, err := convert.BlockedFromMessage(convert.BlockedToMessage(bans)); err != nil || !slices.Equal(got, bans) {
 		t.Errorf("bans %+v, %v, want %+v", got, err, bans)
 	}
-	if err := convert.LeftFromMessage(convert.LeftToMessage()); err != nil {
-		t.Error(err)
+	if got := convert.LeftToMessage(); got.Type != "google.protobuf.Empty" || len(got.Data) > 0 {
+		t.Errorf("the end of a member's time is %+v", got)
 	}
 	long := convert.BlockedToMessage([]gossip.Blocked{{ID: "a", Remaining: math.MaxInt64 - time.Second}, {ID: "b", Remaining: 0}})
 	if got, err := convert.BlockedFromMessage(long); err != nil || got[0].Remaining != convert.MaxBan || got[1].Remaining != time.Millisecond {
 		t.Errorf("bans %+v, %v, want them to last %v and 1 ms", got, err, convert.MaxBan)
-	}
-	v, err := core.NewView(core.ViewRecord{Lineage: "L", Epoch: 7, Members: []core.Member{{ID: "m", Address: "a:1", Status: core.Up}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := gossip.Topology{Lineage: "L", Epoch: 7, Hash: v.Hash(), WireHash: convert.TopologyHash([]core.MemberID{"m"})}
-	if got := convert.TopologyOf(v); got != want {
-		t.Errorf("TopologyOf = %+v, want %+v", got, want)
 	}
 }
 
@@ -267,9 +259,6 @@ func TestGossipValuesRefuse(t *testing.T) {
 		if !errors.Is(err, core.ErrInvalid) {
 			t.Errorf("%s: %v, want %v", name, err, core.ErrInvalid)
 		}
-	}
-	if err := convert.LeftFromMessage(of("test.Text")); !errors.Is(err, core.ErrInvalid) {
-		t.Errorf("a leave of another type: %v", err)
 	}
 }
 

@@ -37,15 +37,6 @@ func fieldsOf(m core.Message, name string, use func(field) error) error {
 	return nil
 }
 
-// TopologyOf is what a member says of the view v.
-func TopologyOf(v *core.View) gossip.Topology {
-	var ids []core.MemberID
-	for m := range v.All() {
-		ids = append(ids, m.ID)
-	}
-	return gossip.Topology{Lineage: v.Lineage(), Epoch: v.Epoch(), Hash: v.Hash(), WireHash: TopologyHash(ids)}
-}
-
 // TopologyToMessage is t as value of gossip.KeyTopology. It lists no blocked members: Proto.Actor
 // nodes would evict them for good.
 func TopologyToMessage(t gossip.Topology) core.Message {
@@ -164,11 +155,6 @@ func addCount(h *gossip.Heartbeat, data []byte) error {
 
 // LeftToMessage is the value of gossip.KeyLeft.
 func LeftToMessage() core.Message { return core.Message{Type: typeLeft} }
-
-// LeftFromMessage checks a value of gossip.KeyLeft.
-func LeftFromMessage(m core.Message) error {
-	return fieldsOf(m, typeLeft, func(field) error { return nil })
-}
 
 // BlockedToMessage is bans as value of gossip.KeyBlocked. Of more than gossip.MaxBlocked the first are
 // told; the time that is left counts in whole milliseconds, rounded up.

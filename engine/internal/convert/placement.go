@@ -6,23 +6,8 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
-	"github.com/granary-go/granary/protos/clusterpb"
 	"github.com/granary-go/granary/protos/granarypb"
 )
-
-// IdentityToProto is the wire form of id.
-func IdentityToProto(id core.Identity) *clusterpb.ClusterIdentity {
-	return &clusterpb.ClusterIdentity{Identity: id.Key, Kind: id.Kind}
-}
-
-// IdentityFromProto is the identity that p names, checked as core.Identity.Check does.
-func IdentityFromProto(p *clusterpb.ClusterIdentity) (core.Identity, error) {
-	id := core.Identity{Kind: p.GetKind(), Key: p.GetIdentity()}
-	if err := id.Check(); err != nil {
-		return core.Identity{}, err
-	}
-	return id, nil
-}
 
 // TokenToProto is the wire form of t; nil for the zero Token.
 func TokenToProto(t core.Token) *granarypb.Token {
@@ -56,32 +41,6 @@ func PlacementFromProto(p *granarypb.Placement) (core.Placement, error) {
 		return core.Placement{}, fmt.Errorf("placement at %q: no member: %w", pid, core.ErrInvalid)
 	}
 	return core.Placement{PID: pid, Token: TokenFromProto(p.GetToken())}, nil
-}
-
-// EndToProto is the notice that a has ended.
-func EndToProto(a core.Activation) *granarypb.ActivationEnd {
-	return &granarypb.ActivationEnd{Identity: a.Identity.Key, Kind: a.Identity.Kind, Placement: PlacementToProto(a.Placement)}
-}
-
-// EndFromProto is the activation that a notice says has ended.
-func EndFromProto(p *granarypb.ActivationEnd) (core.Activation, error) {
-	id := core.Identity{Kind: p.GetKind(), Key: p.GetIdentity()}
-	if err := id.Check(); err != nil {
-		return core.Activation{}, fmt.Errorf("end of an activation: %w", err)
-	}
-	placement, err := PlacementFromProto(p.GetPlacement())
-	if err != nil {
-		return core.Activation{}, fmt.Errorf("end of an activation of %s: %w", id, err)
-	}
-	return core.Activation{Identity: id, Placement: placement}, nil
-}
-
-// StampOf is the stamp of v; nil for no view.
-func StampOf(v *core.View) *granarypb.ViewStamp {
-	if v == nil {
-		return nil
-	}
-	return &granarypb.ViewStamp{Lineage: v.Lineage(), Epoch: v.Epoch(), Hash: v.Hash()}
 }
 
 // Micros is d as fields of the wire hold it: 0 means "not said", so a positive time is at least 1.

@@ -11,7 +11,6 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/protos/actorpb"
-	"github.com/granary-go/granary/protos/clusterpb"
 	"github.com/granary-go/granary/protos/granarypb"
 )
 
@@ -46,46 +45,6 @@ func TestPlacementRefuses(t *testing.T) {
 	}
 }
 
-func TestIdentityAndEnd(t *testing.T) {
-	id := core.Identity{Kind: "Cart", Key: "alice/1"}
-	if got, err := convert.IdentityFromProto(convert.IdentityToProto(id)); err != nil || got != id {
-		t.Errorf("IdentityFromProto = %v, %v, want %v", got, err, id)
-	}
-	a := core.Activation{Identity: id, Placement: placement}
-	if got, err := convert.EndFromProto(convert.EndToProto(a)); err != nil || got != a {
-		t.Errorf("EndFromProto = %+v, %v, want %+v", got, err, a)
-	}
-	for name, p := range map[string]*granarypb.ActivationEnd{
-		"absent":       nil,
-		"no kind":      {Identity: "x", Placement: convert.PlacementToProto(placement)},
-		"control":      {Identity: "a\nb", Kind: "Cart", Placement: convert.PlacementToProto(placement)},
-		"no placement": {Identity: "x", Kind: "Cart"},
-	} {
-		if got, err := convert.EndFromProto(p); !errors.Is(err, core.ErrInvalid) {
-			t.Errorf("%s: EndFromProto = %+v, %v, want %v", name, got, err, core.ErrInvalid)
-		}
-	}
-	for _, p := range []*clusterpb.ClusterIdentity{nil, {Kind: "Cart"}, {Identity: "x", Kind: "a b"}} {
-		if got, err := convert.IdentityFromProto(p); !errors.Is(err, core.ErrInvalid) {
-			t.Errorf("IdentityFromProto(%v) = %v, %v, want %v", p, got, err, core.ErrInvalid)
-		}
-	}
-}
-
-func TestStampOf(t *testing.T) {
-	v, err := core.NewView(core.ViewRecord{Lineage: "l", Epoch: 7, Members: []core.Member{{ID: "m", Address: "a:1", Status: core.Up}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := &granarypb.ViewStamp{Lineage: "l", Epoch: 7, Hash: v.Hash()}
-	if got := convert.StampOf(v); !proto.Equal(got, want) || got.GetHash() == 0 {
-		t.Errorf("StampOf = %v, want %v", got, want)
-	}
-	if got := convert.StampOf(nil); got != nil {
-		t.Errorf("StampOf(nil) = %v, want nil", got)
-	}
-}
-
 func TestMicros(t *testing.T) {
 	for _, tc := range []struct {
 		d    time.Duration
@@ -111,23 +70,23 @@ func TestMicros(t *testing.T) {
 }
 
 func FuzzPlacement(f *testing.F) {
-	f.Add(must(proto.Marshal(convert.EndToProto(core.Activation{Identity: core.Identity{Kind: "Cart", Key: "x"}, Placement: placement}))))
+	f.Add(must(proto.Marshal(convert.PlacementToProto(placement))))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		wire := new(granarypb.ActivationEnd)
+		wire := new(granarypb.Placement)
 		if proto.Unmarshal(data, wire) != nil {
 			return
 		}
-		var a core.Activation
+		var a core.Placement
 		var err error
-		frugal(t, data, func() { a, err = convert.EndFromProto(wire) })
+		frugal(t, data, func() { a, err = convert.PlacementFromProto(wire) })
 		if err != nil {
 			if !errors.Is(err, core.ErrInvalid) {
 				t.Fatalf("untyped error: %v", err)
 			}
 			return
 		}
-		if again, err := convert.EndFromProto(convert.EndToProto(a)); err != nil || again != a {
+		if again, err := convert.PlacementFromProto(convert.PlacementToProto(a)); err != nil || again != a {
 			t.Fatalf("%+v comes back as %+v, %v", a, again, err)
 		}
 	})
