@@ -44,6 +44,27 @@ func TestMessageBounds(t *testing.T) {
 	}
 }
 
+// TestTurns: one who acknowledges nothing is told of everybody all the same, and not of the same few each time.
+func TestTurns(t *testing.T) {
+	ids := []core.MemberID{"a", "z"}
+	for i := range 30 {
+		ids = append(ids, member(i))
+	}
+	o := newWith(t, gossip.Config{Self: "a", MaxOwners: 7}, ids...)
+	for i := range 30 {
+		o.receive(member(i), &gossip.Request{Exchange: 1, Entries: []gossip.Entry{{Owner: member(i), Values: values("k", 1)}}})
+	}
+	told := map[core.MemberID]bool{}
+	for exchange := uint64(1); exchange <= 6; exchange++ {
+		for _, e := range o.receive("z", &gossip.Request{Exchange: exchange}).Response.Entries {
+			told[e.Owner] = true
+		}
+	}
+	if len(told) < 30 {
+		t.Errorf("%d members had a turn, want 30", len(told))
+	}
+}
+
 // TestEntryInParts: an entry that is larger than a message arrives in the order of its versions.
 func TestEntryInParts(t *testing.T) {
 	a, b := newOne(t, "a", "a", "b"), newOne(t, "b", "a", "b")
