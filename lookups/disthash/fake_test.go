@@ -38,6 +38,7 @@ type fakeHost struct {
 	view        *core.View
 	activations map[core.Identity]*fakeActivation
 	refuse      error
+	activated   func() // called after an activation was made, before its maker is told
 	made        int
 	stops       []core.StopReason
 	deactivated int // calls of Deactivate
@@ -162,7 +163,14 @@ func (h *fakeHost) Activate(_ context.Context, id core.Identity, t core.Token) (
 	pid := core.PID{Address: h.self.Address, ID: fmt.Sprintf("g/%d", h.made), Member: h.self.ID}
 	h.activations[id] = &fakeActivation{Activation: core.Activation{Identity: id, Placement: core.Placement{PID: pid, Token: t}}, gone: make(chan struct{})}
 	h.c.started(id, h.self.ID)
-	return h.activations[id].Placement, nil
+	p := h.activations[id].Placement
+	if f := h.activated; f != nil {
+		h.activated = nil
+		h.mu.Unlock()
+		f()
+		h.mu.Lock()
+	}
+	return p, nil
 }
 
 func (c *fakeCluster) started(id core.Identity, m core.MemberID) {

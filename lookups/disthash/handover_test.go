@@ -231,6 +231,70 @@ func TestOvertaken(t *testing.T) {
 	})
 }
 
+// TestAnOvertakenHandoverReleasesNobody: what a member said of an earlier view says nothing of this one.
+func TestAnOvertakenHandoverReleasesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, hosts := running(t, 2, 20, Config{})
+		defer c.stop()
+		joiner := c.add(members(3)[2], Config{})
+		c.mu.Lock()
+		c.cut = func(from, _ core.MemberID) bool { return from == joiner.self.ID }
+		c.mu.Unlock()
+		l := joiner.lookup
+		present := func() *handover {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.present
+		}
+		c.install(view(t, rows(3, map[int]core.Status{2: core.Joining})...))
+		c.install(view(t, members(3)...))
+		overtaken := present()
+		c.install(view(t, append(members(3), member(3))...))
+		if l.release(overtaken, hosts[0].self.ID) {
+			t.Error("a handover that was overtaken has released a member")
+		}
+		if !l.isWaited(present(), hosts[0].self.ID) {
+			t.Error("the member is not waited for any more")
+		}
+		if !l.release(present(), hosts[0].self.ID) || l.isWaited(present(), hosts[0].self.ID) {
+			t.Error("the present handover does not release it")
+		}
+	})
+}
+
+// TestTheViewMovesWhileOneIsMade: what has just been made is stopped at once, since whoever went over what
+// runs here was earlier.
+func TestTheViewMovesWhileOneIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, hosts := running(t, 1, 0, Config{})
+		defer c.stop()
+		c.add(members(2)[1], Config{})
+		next := view(t, members(2)...)
+		id := identity(0)
+		for i := 0; newTable(next, false).owns(hosts[0].self.ID, id); i++ {
+			id = identity(i)
+		}
+		hosts[0].mu.Lock()
+		hosts[0].activated = func() {
+			c.install(next)
+			hosts[0].mu.Lock()
+			hosts[0].lookup.present.cancel(errMoved) // and nobody goes over it any more
+			hosts[0].mu.Unlock()
+		}
+		hosts[0].mu.Unlock()
+		_, err := hosts[0].lookup.Resolve(t.Context(), id)
+		if !errors.Is(err, core.ErrNotOwner) || core.DeliveryOf(err) != core.Undelivered {
+			t.Errorf("resolve: %v", err)
+		}
+		synctest.Wait()
+		hosts[0].mu.Lock()
+		defer hosts[0].mu.Unlock()
+		if hosts[0].deactivated == 0 {
+			t.Error("what was made under the view before runs on")
+		}
+	})
+}
+
 // StopParallel bounds how many stops are waited for at a time; a slow one does not hold up the rest.
 func TestStopParallel(t *testing.T) {
 	for _, tc := range []struct {

@@ -90,6 +90,19 @@ func TestSettledAndGivenUp(t *testing.T) {
 	}
 }
 
+// TestPatienceDoesNotBeginAnew: however many views come, a member is waited for no longer than once.
+func TestPatienceDoesNotBeginAnew(t *testing.T) {
+	joining := with(member(0, "Cart"), func(m *core.Member) { m.Status = core.Joining })
+	s := after(t, "member-0", view(t, joining, member(1, "Cart")), view(t, members(2)...))
+	for i := range 5 {
+		v := view(t, member(0, "Cart"), member(1, "Cart"), member(2+i, "Cart"))
+		s = s.next("member-0", newTable(v, false), false, noon.Add(time.Duration(i+1)*100*time.Millisecond), time.Second)
+		if ids, first := s.waiting(); !slices.Equal(ids, []core.MemberID{"member-1"}) || !first.Equal(noon.Add(time.Second)) {
+			t.Fatalf("after %d further views %v are waited for until %v after the first", i+1, ids, first.Sub(noon))
+		}
+	}
+}
+
 func TestCompatWaitsForNobody(t *testing.T) {
 	joining := with(member(0, "Cart"), func(m *core.Member) { m.Status = core.Joining })
 	var s *state
