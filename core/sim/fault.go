@@ -29,11 +29,12 @@ const (
 	RestartSameAddress Kind = "restartSameAddress" // a process ends, or not, and another takes its address
 	Leave              Kind = "leave"              // a member leaves in order
 	Join               Kind = "join"               // one comes
+	Stall              Kind = "stall"              // the connections of two machines are held, lost by one of them, and then go on
 )
 
 // Alphabet lists all kinds.
 func Alphabet() []Kind {
-	return []Kind{Kill, Pause, Cut, OneWayCut, Delay, Drop, Duplicate, Reorder, Outage, StaleRead, Flap, ClockFault, RestartSameAddress, Leave, Join}
+	return []Kind{Kill, Pause, Cut, OneWayCut, Delay, Drop, Duplicate, Reorder, Outage, StaleRead, Flap, ClockFault, RestartSameAddress, Leave, Join, Stall}
 }
 
 // Fault is one thing that goes wrong: At what time, for how long, between which machines, how badly.
@@ -53,7 +54,7 @@ func (f Fault) String() string {
 	}
 	s := fmt.Sprintf("%.3fs %s n%d", f.At.Seconds(), f.Kind, f.A)
 	switch f.Kind {
-	case Cut, OneWayCut, Delay, Drop, Duplicate, Reorder, Flap:
+	case Cut, OneWayCut, Delay, Drop, Duplicate, Reorder, Flap, Stall:
 		s += "-" + b
 	case Outage, StaleRead:
 		s = fmt.Sprintf("%.3fs %s", f.At.Seconds(), f.Kind)

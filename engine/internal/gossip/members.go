@@ -25,7 +25,9 @@ func (m *Machine) install(in Installed) {
 	m.viewed = true
 	m.digest = digestOf(m.view)
 	m.deal()
-	m.suspectChecks()
+	if !simbug.On("consensus-over-old-members") {
+		m.suspectChecks()
+	}
 	if in.Topology.Type != "" && m.own != nil {
 		m.set(KeyTopology, in.Topology, false)
 	}

@@ -20,6 +20,7 @@ type ledger struct {
 	requests []*request
 	changes  []time.Duration  // when views were installed, by anybody
 	written  map[write]string // gossip, as its owner wrote it
+	said     map[saying]bool  // the same, by what it says
 	wrapLink func(*link)
 }
 
@@ -33,12 +34,19 @@ type write struct {
 	version uint64
 }
 
+// saying is a value that a member has had under a key.
+type saying struct {
+	owner      core.MemberID
+	key, value string
+}
+
 // heard is the last message that arrived from a member.
 type heard struct{ epoch, seq uint64 }
 
 func (l *ledger) init() {
 	l.hashes, l.spawned = map[stamp]uint64{}, map[spawn]core.MemberID{}
 	l.owners, l.written = map[uint64][]core.MemberID{}, map[write]string{}
+	l.said = map[saying]bool{}
 }
 
 // checkInstall is S0: on one node the epoch never falls; one epoch of a lineage is one view.
@@ -204,6 +212,7 @@ func (w *world) checkChanged(n *node, e gossip.Changed) {
 	text := e.Key + "=" + string(e.Value.Data)
 	if e.Member == n.id {
 		w.ledger.written[key] = text
+		w.ledger.said[saying{e.Member, e.Key, string(e.Value.Data)}] = true
 		return
 	}
 	w.check("S10", w.ledger.written[key] == text, func() string {
@@ -211,13 +220,18 @@ func (w *world) checkChanged(n *node, e gossip.Changed) {
 	})
 }
 
-// checkAgreed is S0 for the consensus on topology: all members of the view have installed what they are
-// said to agree on.
-func (w *world) checkAgreed(n *node, hash uint64, ok bool) {
-	for m := range n.view.All() {
-		peer := w.byID(m.ID)
-		w.check("S0", ok && (peer == nil || peer.hashes[hash]), func() string {
-			return fmt.Sprintf("%s finds that all agree on %x, which %s never had", n.id, hash, m.ID)
-		})
+// checkAgreements is S0 for consensus: all members of the present view have said what they are said to agree on.
+func (w *world) checkAgreements(n *node) {
+	for _, c := range checks {
+		value, agreed := n.talk.state.Agreed(c.name)
+		if !agreed || n.view == nil {
+			continue
+		}
+		v, _ := value.(uint64)
+		for m := range n.view.All() {
+			w.check("S0", w.ledger.said[saying{m.ID, c.key, string(number(v).Data)}], func() string {
+				return fmt.Sprintf("%s finds that all agree on %s %x, which %s never said", n.id, c.name, v, m.ID)
+			})
+		}
 	}
 }

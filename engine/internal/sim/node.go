@@ -52,7 +52,6 @@ type node struct {
 
 	view     *core.View
 	past     []uint64 // hashes of the views before, the last one first
-	hashes   map[uint64]bool
 	reshapes int
 	installs int      // while things went wrong
 	parked   []func() // until the next view
@@ -86,7 +85,7 @@ func (w *world) boot(m *machine) *node {
 	rng := sim.Rand(w.schedule.Seed, name)
 	n := &node{
 		w: w, m: m, rng: rng, id: core.MemberID(fmt.Sprintf("%04x-%s", rng.IntN(1<<16), name)),
-		cache: pidcache.New(cacheSize), judge: retry.Judge, hashes: map[uint64]bool{},
+		cache: pidcache.New(cacheSize), judge: retry.Judge,
 		links: map[core.MemberID]*link{}, incoming: map[core.MemberID]*conn{}, epochs: map[core.MemberID]uint64{},
 		heard: map[core.MemberID]heard{}, blocked: map[core.MemberID]bool{}, acts: map[core.Identity]*activation{},
 	}
@@ -265,7 +264,6 @@ func (n *node) publish(v *core.View) {
 		n.past = n.past[:min(len(n.past), 8)]
 	}
 	n.view = v
-	n.hashes[v.Hash()] = true
 	n.event("view", v.Lineage(), v.Epoch(), v.Hash(), uint64(v.Len()))
 	parked := n.parked
 	n.parked = nil

@@ -18,11 +18,20 @@ const (
 	heartbeats  = time.Second
 )
 
-// The check that the members have installed the same view, and a key of users.
+// The checks of what all members say: that they have installed the same view, and which release they run.
+// And a key of users.
 const (
 	checkTopology = "topology"
+	checkRelease  = "release"
 	userKey       = "user"
+	releaseKey    = "release"
 )
+
+// release is how long one lasts. A process says which it runs with its next heartbeat.
+const release = 7 * time.Second
+
+// checks are those that every process makes, and of which key.
+var checks = []struct{ name, key string }{{checkTopology, gossip.KeyTopology}, {checkRelease, releaseKey}}
 
 type gossiper interface {
 	Step(now time.Time, in gossip.Input, out []gossip.Effect) []gossip.Effect
@@ -38,14 +47,17 @@ type talk struct {
 	tick    *sim.Timer
 	waiting map[uint64]*sim.Timer // exchanges
 	beats   uint64
+	// released is one more than the release that it has said last.
+	released uint64
 }
 
 func (n *node) startTalk() {
 	m, err := gossip.New(gossip.Config{Self: n.id, Interval: gossipEvery, Timeout: gossipLimit, Rand: n.rng})
-	if err == nil {
-		err = m.AddCheck(gossip.NewCheck(checkTopology, gossip.KeyTopology, func(v core.Message) (uint64, bool) {
-			return binary.LittleEndian.Uint64(v.Data), true
-		}))
+	value := func(v core.Message) (uint64, bool) { return binary.LittleEndian.Uint64(v.Data), true }
+	for _, c := range checks {
+		if err == nil {
+			err = m.AddCheck(gossip.NewCheck(c.name, c.key, value))
+		}
 	}
 	if err != nil {
 		n.w.check("panic", false, err.Error)
@@ -79,6 +91,9 @@ func (t *talk) step(in gossip.Input) (reply gossip.Reply) {
 			t.agreement(e)
 		}
 	}
+	if _, ok := in.(gossip.Installed); ok {
+		t.n.w.checkAgreements(t.n)
+	}
 	return reply
 }
 
@@ -88,14 +103,17 @@ func (t *talk) agreement(e gossip.Agreement) {
 		return
 	}
 	t.n.w.edge("consensus.reached")
-	hash, ok := e.Value.(uint64)
-	t.n.w.checkAgreed(t.n, hash, ok)
+	t.n.w.checkAgreements(t.n)
 }
 
 // beat writes the heartbeat, and now and then a key of the users.
 func (t *talk) beat() {
 	t.beats++
 	t.step(gossip.Set{Key: gossip.KeyHeartbeat, Value: number(t.beats)})
+	if now := uint64(t.n.w.heap.Now() / release); now >= t.released {
+		t.released = now + 1
+		t.step(gossip.Set{Key: releaseKey, Value: number(now)})
+	}
 	t.slander()
 	if quiet := t.n.w.healed > 0 && t.n.w.heap.Now() > t.n.w.healed+time.Second; !quiet && t.n.rng.IntN(3) == 0 {
 		t.step(gossip.Set{Key: userKey, Value: number(uint64(t.n.rng.Uint32()))})

@@ -157,8 +157,11 @@ func run(s sim.Schedule, keepTrace bool, wrap func(*node)) (out sim.Outcome) {
 	return out
 }
 
-// kinds is the alphabet of this world.
-func kinds() []sim.Kind { return sim.Alphabet() }
+// kinds is the alphabet of this world, in which a connection that is lost at one end takes nothing with it to the
+// other.
+func kinds() []sim.Kind {
+	return slices.DeleteFunc(sim.Alphabet(), func(k sim.Kind) bool { return k == sim.Stall })
+}
 
 // linkKinds are those that nobody but links suffers from.
 func linkKinds() []sim.Kind {

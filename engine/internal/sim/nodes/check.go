@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/granary-go/granary/core"
@@ -86,9 +87,6 @@ func (p *process) installed(t core.Topology) {
 	defer w.mu.Unlock()
 	old, before := p.view, p.owners
 	p.view, p.owners = t.View, owners
-	if _, had := p.views[t.View.Hash()]; !had {
-		p.views[t.View.Hash()] = w.now()
-	}
 	if w.now() > formed && w.healed == 0 {
 		p.installs++
 	}
@@ -169,6 +167,8 @@ func (w *world) handled(ctx context.Context, g *cart, a ask) {
 		return
 	}
 	r.executed++
+	r.ran = append(r.ran, g.token)
+	w.checkCause(g, r)
 	w.checkLocked("S7", r.idempotent || r.executed == 1, func() string {
 		return fmt.Sprintf("a request of %s to %s ran %d times", r.p.name, g.id.Key, r.executed)
 	})
@@ -185,6 +185,18 @@ func (w *world) handled(ctx context.Context, g *cart, a ask) {
 	}
 }
 
+// checkCause is S1 for views that differ: whoever activates an identity for a request has at least the view of
+// its sender, who has chosen the place by that. It is under the lock.
+func (w *world) checkCause(g *cart, r *request) {
+	if g.met || g.view.lineage != r.view.lineage {
+		return
+	}
+	g.met = true
+	w.checkLocked("S1", g.view.epoch >= r.view.epoch, func() string {
+		return fmt.Sprintf("%s activated %s by epoch %d for a request of %s, sent by epoch %d", g.p.name, g.id.Key, g.view.epoch, r.p.name, r.view.epoch)
+	})
+}
+
 // ended notes the end of a request: S6.
 func (w *world) ended(r *request, activation uint64, err error) {
 	w.mu.Lock()
@@ -192,6 +204,11 @@ func (w *world) ended(r *request, activation uint64, err error) {
 	r.ended, r.over, r.err, r.activation, r.orphan = w.now(), true, err, activation, r.p.dead
 	if r.orphan {
 		return
+	}
+	if err == nil && !r.tell {
+		w.checkLocked("S7", slices.Contains(r.ran, activation), func() string {
+			return fmt.Sprintf("a call of %s by %s was answered by an activation that has not handled it", r.to.Key, r.p.name)
+		})
 	}
 	delivery := core.DeliveryOf(err)
 	r.p.eventLocked("call ends", r.to.Key, r.number, uint64(delivery), activation)

@@ -45,6 +45,8 @@ func (w *world) begin(f sim.Fault, i int) (end func(), happened bool) {
 	case sim.StaleRead:
 		w.provide(&w.stales, w.cluster.StaleProvider)
 		return func() { w.unprovide(&w.stales, w.cluster.FreshProvider) }, true
+	case sim.Stall:
+		return w.stall(f)
 	case sim.ClockFault:
 		return w.setClock(f)
 	case sim.Join:

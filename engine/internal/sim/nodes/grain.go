@@ -27,6 +27,8 @@ type cart struct {
 	id      core.Identity
 	self    grain.Self
 	token   uint64 // names the activation
+	view    stamp  // by which it was made
+	met     bool   // a request has reached it
 	turns   atomic.Int32
 	started bool
 	stopped bool
@@ -63,6 +65,9 @@ func (p *process) cartKind() grain.Kind {
 func (p *process) newCart(self grain.Self) (*cart, error) {
 	g := &cart{p: p, id: self.Identity(), self: self, heard: map[string]int{}}
 	p.w.ledgerSpawn(p, g.id, self.View())
+	if v := self.View(); v != nil {
+		g.view = stampOf(v)
+	}
 	w := p.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -136,7 +141,7 @@ func (g *cart) note(ctx context.Context, a ask) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := w.ledger.byNumber[a.Number]
-	if r == nil || g.p.behind(r) {
+	if r == nil {
 		return true, nil
 	}
 	last := g.heard[a.Sender]
@@ -145,13 +150,6 @@ func (g *cart) note(ctx context.Context, a ask) (bool, error) {
 		return fmt.Sprintf("%s got message %d of %s after %d", g.id.Key, a.Place, a.Sender, last)
 	})
 	return true, nil
-}
-
-// behind is true if a message came before the view by which it was sent: it had to wait for that, and those
-// that follow need not. It is under the lock.
-func (p *process) behind(r *request) bool {
-	at, installed := p.views[r.view]
-	return !installed || at >= r.began
 }
 
 // sink takes what is large, and forgets it.

@@ -62,6 +62,23 @@ func (w *world) beginLink(f sim.Fault, i int) (end func(), happened bool) {
 	return nil, true
 }
 
+// stall holds what one process has sent another on the connections of the two. After a while the sender loses
+// them, and makes others; at the end what was held arrives.
+func (w *world) stall(f sim.Fault) (end func(), happened bool) {
+	if f.B == provider {
+		return nil, false
+	}
+	w.mu.Lock()
+	from, to := w.machines[f.A].cur, w.machines[f.B].cur
+	w.mu.Unlock()
+	if from == nil || to == nil || from.number < 0 || to.number < 0 {
+		return nil, false
+	}
+	held := w.cluster.Network.Stall(sim.Machine(from.number), sim.Machine(to.number))
+	w.after(f.For*time.Duration(f.X)/1000, held.Break)
+	return held.Release, true
+}
+
 func (w *world) both(a, b, cuts int, extra time.Duration) (end func(), happened bool) {
 	w.change(a, b, cuts, extra)
 	w.change(b, a, cuts, extra)

@@ -25,7 +25,8 @@ type request struct {
 	err        error
 	activation uint64 // that answered
 	executed   int
-	view       uint64 // hash of the sender's view as it was sent
+	ran        []uint64 // the activations that have handled it
+	view       stamp    // of the sender's view as it was sent
 }
 
 // How busy each process is.
@@ -41,7 +42,10 @@ func (w *world) call(p *process) {
 		rng := w.rand(fmt.Sprint(p.name, ".caller.", i))
 		w.load.Go(func() {
 			for w.rest(p, rng, callPause) {
-				w.ask(p, w.ids[rng.IntN(len(w.ids))], rng.IntN(10) == 0, callLimit, uint64(i))
+				to, idempotent := w.ids[rng.IntN(len(w.ids))], rng.IntN(10) == 0
+				if !w.hushed.Load() {
+					w.ask(p, to, idempotent, callLimit, uint64(i))
+				}
 			}
 		})
 	}
@@ -50,8 +54,10 @@ func (w *world) call(p *process) {
 		to := w.ids[rng.IntN(len(w.ids))]
 		for place := 1; w.rest(p, rng, tellPause); {
 			for range 1 + rng.IntN(5) {
-				w.tell(p, to, place)
-				place++
+				if !w.hushed.Load() {
+					w.tell(p, to, place)
+					place++
+				}
 			}
 		}
 	})
@@ -111,9 +117,10 @@ func (w *world) newRequest(p *process, to core.Identity, limit time.Duration, ca
 	l.counts[key]++
 	r := &request{number: token(key, "", l.counts[key]), p: p, to: to, began: w.now(), limit: limit}
 	if p.view != nil {
-		r.view = p.view.Hash()
+		r.view = stampOf(p.view)
 	}
 	l.requests = append(l.requests, r)
 	l.byNumber[r.number] = r
+	p.eventLocked("calls", to.Key, r.number)
 	return r
 }

@@ -33,8 +33,7 @@ type process struct {
 	evictedAt time.Duration
 	gone      chan struct{} // closed when it is dead or leaves
 	paused    int
-	view      *core.View               // installed last
-	views     map[uint64]time.Duration // when which one was installed first, by hash
+	view      *core.View // installed last
 	owners    []core.MemberID
 	installs  int // while things went wrong
 	ended     int // activations
@@ -57,7 +56,7 @@ func (w *world) boot(m *machine) {
 	m.due = false
 	p := &process{
 		w: w, m: m, name: fmt.Sprintf("n%d.%d", m.index, m.boots), number: -1, gone: make(chan struct{}),
-		views: map[uint64]time.Duration{}, born: map[core.Identity]uint64{}, running: map[core.Identity]int{}, blocked: map[core.MemberID]time.Duration{},
+		born: map[core.Identity]uint64{}, running: map[core.Identity]int{}, blocked: map[core.MemberID]time.Duration{},
 	}
 	p.rng = w.rand(p.name)
 	p.id = core.MemberID(fmt.Sprintf("%04x-%s", p.rng.IntN(1<<16), p.name))

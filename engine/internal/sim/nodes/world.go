@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,8 @@ type world struct {
 	load  sync.WaitGroup // of callers
 	tasks sync.WaitGroup // of everything else that the world has started
 	quiet chan struct{}  // closed when the load is to end
+
+	hushed atomic.Bool // the load makes no calls at present
 
 	plant plants
 }
