@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/cluster/internal/wireform"
 	"github.com/granary-go/granary/engine/grain"
@@ -145,6 +146,7 @@ func (t *table) park(a *activation, in *inCall) bool {
 	if len(e.parked) >= maxParked || !a.node.room(in) {
 		return false
 	}
+	a.node.queues.enter(in)
 	e.parked = append(e.parked, in)
 	return true
 }
@@ -219,11 +221,11 @@ func (n *Node) activate(o order) (*activation, error) {
 }
 
 func (n *Node) activateLocked(s *tableShard, k *kind, o order) (*activation, error) {
-	if a := s.Get(o.hash, o.id); a != nil {
+	if a := s.Get(o.hash, o.id); a != nil && !simbug.On("second-activation") {
 		return a, existing(a, o.token)
 	}
 	switch {
-	case n.draining.Load():
+	case n.draining.Load() && !simbug.On("drain-lets-in"):
 		return nil, core.WithDelivery(core.Retry(fmt.Errorf("cluster: activate %s: member %s is leaving: %w", o.id, n.id, core.ErrBusy), retryDraining), core.Undelivered)
 	case o.token.IsZero() && n.holder != nil && n.holder.Held(o.id):
 		return nil, core.WithDelivery(core.Retry(fmt.Errorf("cluster: activate %s: its owner before has yet to stop it: %w", o.id, core.ErrBusy), retryStopping), core.Undelivered)
@@ -306,6 +308,9 @@ func (h host) Self() core.Member { return h.n.Self() }
 // from within Reshape on that is one more than the node has installed.
 func (h host) Call(ctx context.Context, to core.Member, m core.Message) (core.Message, error) {
 	s := wireform.StampOf(h.n.views.shaped.Load())
+	if simbug.On("question-without-view") {
+		s = wireform.Stamp{}
+	}
 	return h.n.request(ctx, to, processLookup, &wireform.Envelope{Type: wireform.TypeLookup, View: &s, Message: m})
 }
 

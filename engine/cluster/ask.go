@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/cluster/internal/wireform"
 	"github.com/granary-go/granary/engine/grain"
@@ -104,6 +105,9 @@ func (n *Node) askRemote(ctx context.Context, ref *actor.Ref, member core.Member
 	}
 	if routed {
 		req.Routed, req.ID, req.View = true, q.To, wireform.StampOf(n.View())
+		if simbug.On("request-without-view") {
+			req.View = wireform.Stamp{}
+		}
 	}
 	e := actor.Envelope{Message: req, Header: q.opts.Headers}
 	if q.tell {

@@ -114,6 +114,7 @@ type Node struct {
 	rates      *ratelimit.Limiter
 	routed     routedCalls
 	viewParked parking
+	queues     queues
 	resolving  atomic.Int64 // lookups for clients under way
 	notices    notices
 	handlers   sync.Map // of services: *process by name

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/simbug"
 	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/cluster/internal/wireform"
 	"github.com/granary-go/granary/engine/grain"
@@ -78,11 +80,14 @@ func (n *Node) arriveRouted(m *remote.Inbound, e *actor.Envelope) error {
 		return err
 	}
 	n.routed.add(in)
-	if err := n.route(in); err != nil {
-		n.routed.forget(in)
-		return err
+	follows, err := n.queues.follow(n, in, in.req.ID, nil)
+	if !follows && err == nil {
+		err = n.route(in)
 	}
-	return nil
+	if err != nil {
+		n.routed.forget(in)
+	}
+	return err
 }
 
 // room takes what in holds from the bytes that may wait here; reroute gives it back.
@@ -94,15 +99,116 @@ func (n *Node) room(in *inCall) bool {
 	return fits
 }
 
-// reroute tries again what waited here. It has been accepted, so that a refusal is an answer.
+// reroute tries again what waited here for a view or for the end of an activation, and after it whatever has
+// come behind it.
 func (n *Node) reroute(in *inCall) {
+	n.resume(in, nil)
+	n.queues.leave(n, in)
+}
+
+// resume goes on with what waited here; a is the activation to which it was sent, nil: by identity. It has been
+// accepted, so that a refusal is an answer.
+func (n *Node) resume(in *inCall, a *activation) {
 	n.parkedBytes.Add(-int64(in.size))
-	if in.state.Load() == callGivenUp {
-		in.Reply(0, nil, errGivenUp(in.req.ID))
-		return
+	var err error
+	switch {
+	case in.state.Load() == callGivenUp:
+		err = errGivenUp(in.req.ID)
+	case a != nil:
+		err = a.take(in)
+	default:
+		err = n.route(in)
 	}
-	if err := n.route(in); err != nil {
+	if err != nil {
 		in.Reply(0, nil, err)
+	}
+}
+
+// queues keep in order what one peer sends to one identity while some of it waits here: what comes later, by
+// identity or to the activation itself, waits behind it.
+type queues struct {
+	used atomic.Int64 // how many there are: as a rule none
+
+	mu     sync.Mutex
+	m      map[queueKey]*queue
+	behind int // in all of them
+}
+
+type queueKey struct {
+	from core.MemberID
+	id   core.Identity
+}
+
+type queue struct {
+	ahead  int // of what waits for a view or an end, or is being routed
+	behind []behind
+}
+
+// behind is a call that waits for others, and to which activation it was sent; nil: by identity.
+type behind struct {
+	in *inCall
+	a  *activation
+}
+
+// enter notes that in waits for a view, or for the end of an activation.
+func (q *queues) enter(in *inCall) {
+	key := queueKey{in.from.Member.ID, in.req.ID}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.m == nil {
+		q.m = map[queueKey]*queue{}
+	}
+	s := q.m[key]
+	if s == nil {
+		s = &queue{}
+		q.m[key] = s
+		q.used.Add(1)
+	}
+	s.ahead++
+}
+
+// follow has in wait if something of its peer waits for id. It waits for a view no longer than if it came first.
+func (q *queues) follow(n *Node, in *inCall, id core.Identity, a *activation) (follows bool, err error) {
+	if q.used.Load() == 0 {
+		return false, nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := q.m[queueKey{in.from.Member.ID, id}]
+	if s == nil {
+		return false, nil
+	}
+	if q.behind >= maxParked || !n.room(in) {
+		return false, core.WithDelivery(core.Retry(fmt.Errorf("cluster: call of %s: too many wait before it: %w", id, core.ErrBusy), retryDraining), core.Undelivered)
+	}
+	if in.patience.IsZero() {
+		in.patience = n.clock.Now().Add(viewWait)
+	}
+	s.behind = append(s.behind, behind{in, a})
+	q.behind++
+	return true, nil
+}
+
+// leave notes that in does not wait any more, and goes on with what is behind it, until something has to wait
+// again.
+func (q *queues) leave(n *Node, in *inCall) {
+	key := queueKey{in.from.Member.ID, in.req.ID}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := q.m[key]
+	for s.ahead--; s.ahead == 0 && len(s.behind) > 0; s.ahead-- {
+		next := s.behind[0]
+		s.behind[0] = behind{}
+		s.behind = s.behind[1:]
+		q.behind--
+		s.ahead++ // what comes meanwhile stays behind it
+		q.mu.Unlock()
+		n.resume(next.in, next.a)
+		q.mu.Lock()
+	}
+	if s.ahead == 0 {
+		delete(q.m, key)
+		q.used.Add(-1)
 	}
 }
 
@@ -187,7 +293,7 @@ func (n *Node) locateFor(in *inCall) error {
 
 // newer reports whether s names a view that v has still to become.
 func newer(s wireform.Stamp, v *core.View) bool {
-	return s.Lineage != "" && s.Lineage == v.Lineage() && s.Epoch > v.Epoch()
+	return s.Lineage != "" && s.Lineage == v.Lineage() && s.Epoch > v.Epoch() && !simbug.On("stamp-not-heeded")
 }
 
 func errGivenUp(id core.Identity) error {
@@ -217,6 +323,7 @@ func (p *parking) park(n *Node, in *inCall) (parked bool, err error) {
 	if !now.Before(in.patience) || len(p.calls) >= maxParked || n.halted.Load() || !n.room(in) {
 		return false, core.WithDelivery(core.Retry(fmt.Errorf("cluster: call of %s: this member has another view than the caller: %w", in.req.ID, core.ErrBusy), retryDraining), core.Undelivered)
 	}
+	n.queues.enter(in)
 	p.calls = append(p.calls, parkedCall{in, in.patience})
 	if p.stop == nil {
 		p.stop = n.clock.AfterFunc(viewWait, func() { p.expire(n) })
@@ -370,10 +477,12 @@ func (a *activation) arrive(m *remote.Inbound, e *actor.Envelope) error {
 		return err
 	}
 	a.node.routed.add(in)
-	own := actor.Envelope{Message: in, Reply: in, Header: e.Header}
-	taken, err := a.gateRemote(in)
-	if !taken && err == nil {
-		err = a.ref.SendUngated(own)
+	follows, err := false, error(nil)
+	if !a.reenters(in) {
+		follows, err = a.node.queues.follow(a.node, in, a.id(), a)
+	}
+	if !follows && err == nil {
+		err = a.take(in)
 	}
 	if err != nil {
 		a.node.routed.forget(in)
@@ -381,8 +490,25 @@ func (a *activation) arrive(m *remote.Inbound, e *actor.Envelope) error {
 	return err
 }
 
+// take has the activation handle a call when it is its turn.
+func (a *activation) take(in *inCall) error {
+	taken, err := a.gateRemote(in)
+	if !taken && err == nil {
+		err = a.ref.SendUngated(actor.Envelope{Message: in, Reply: in, Header: in.headers})
+	}
+	return err
+}
+
+// reenters reports whether a call has come back to a grain that waits for it.
+func (a *activation) reenters(in *inCall) bool {
+	return len(in.req.Chain) > 0 && slices.Contains(in.req.Chain, a.id().String()) && a.waits(in.method)
+}
+
 func (a *activation) gateRemote(in *inCall) (taken bool, err error) {
-	if len(in.req.Chain) == 0 || !slices.Contains(in.req.Chain, a.id().String()) || !a.waits(in.method) {
+	if simbug.On("answered-before-turn") {
+		in.Reply(0, &wireform.Response{Place: a.place()}, nil)
+	}
+	if !a.reenters(in) {
 		return false, nil
 	}
 	return a.reenter(in.chain(), in.method, func(f *frame) { a.innerRemote(f, in) })

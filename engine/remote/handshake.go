@@ -300,7 +300,7 @@ func (r *Remote) register(h hello, id identity) (*conn, <-chan struct{}, *refusa
 	c := r.newConn(&Peer{Member: row, Client: h.client, Epoch: h.epoch}, r.heardOf(h.member))
 	c.id = id
 	r.hear(c.heard)
-	if old := r.incoming[h.member]; old != nil {
+	if old := r.incoming[h.member]; old != nil && !simbug.On("old-connection-goes-on") {
 		r.group.Go("remote: end", func() { old.end(errReplaced) })
 	}
 	r.incoming[h.member] = c

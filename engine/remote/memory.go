@@ -99,6 +99,43 @@ func (m *Memory) Reset(a, b string) {
 	}
 }
 
+// Stalled are connections that a Stall holds.
+type Stalled struct {
+	m     *Memory
+	conns []*memoryConn // their ends at the host that sends
+}
+
+// Stall holds what from has sent to to, and sends, by the connections that there are now, whoever dialled,
+// until Release: it is as if something between the two had lost sight of them. Connections that are made
+// later are not held.
+func (m *Memory) Stall(from, to string) *Stalled {
+	s := &Stalled{m: m}
+	for _, c := range m.between(from, to) {
+		if match(from, c.local) {
+			s.conns = append(s.conns, c)
+			c.out.stall(true)
+		}
+	}
+	return s
+}
+
+// Break ends the connections for the host that sends: it is told "connection reset by peer", and may make
+// others. The other end learns of it after what was held.
+func (s *Stalled) Break() {
+	for _, c := range s.conns {
+		c.reset()
+	}
+}
+
+// Release lets what was held arrive, as if it had been sent now.
+func (s *Stalled) Release() {
+	now := s.m.cfg.Clock.Now()
+	for _, c := range s.conns {
+		c.out.release(now.Add(s.m.delay(c.local, c.remote)))
+		c.out.stall(false)
+	}
+}
+
 // Kill is the end of a host: its connections are reset, its listeners closed, and dials to it and
 // from it are refused until Revive. Peers learn of it as they do of what is sent: not over a cut.
 func (m *Memory) Kill(host string) {

@@ -17,6 +17,7 @@ type memoryPipe struct {
 	own      time.Duration // of the delay: no two pipes have the same one
 
 	mu       sync.Mutex
+	stalled  bool          // what is on the way does not arrive
 	wake     chan struct{} // closed and renewed on every change
 	chunks   []memoryChunk
 	held     int
@@ -116,6 +117,14 @@ func (p *memoryPipe) poke() {
 	p.mu.Unlock()
 }
 
+// stall holds what is on the way, or lets it go on.
+func (p *memoryPipe) stall(on bool) {
+	p.mu.Lock()
+	p.stalled = on
+	p.signal()
+	p.mu.Unlock()
+}
+
 func (p *memoryPipe) signal() {
 	close(p.wake)
 	p.wake = make(chan struct{})
@@ -141,7 +150,7 @@ func (p *memoryPipe) read(b []byte) (int, error) {
 		case !p.readBy.IsZero() && !now.Before(p.readBy):
 			p.mu.Unlock()
 			return 0, os.ErrDeadlineExceeded
-		case cut:
+		case cut || p.stalled:
 		default:
 			if wait = p.due(now); wait == 0 {
 				defer p.mu.Unlock()
