@@ -223,6 +223,7 @@ type inCall struct {
 	headers  map[string]string
 	reply    actor.Replier // nil: nobody waits
 	replyID  uint64
+	message  *remote.Inbound // if nobody waits: it is told of as not handled
 	method   *grain.MethodSpec
 	arrived  time.Time // zero: without a deadline
 	patience time.Time // until when it waits for a view; zero: it has not waited yet
@@ -239,6 +240,9 @@ func (in *inCall) Size() int { return in.size }
 // arrive reads what came. The error refuses it; it is not delivered.
 func (n *Node) arrive(m *remote.Inbound, e *actor.Envelope) (*inCall, error) {
 	in := &inCall{node: n, size: len(m.Data), from: m.From, number: m.RequestID, headers: e.Header, reply: e.Reply, replyID: e.ReplyID}
+	if in.reply == nil {
+		in.message = m
+	}
 	if err := wireform.ParseRequest(m.Data, &in.req); err != nil {
 		return nil, refuse(grain.InvalidArgument, err)
 	}
@@ -269,11 +273,20 @@ func refuse(code grain.Code, err error) error {
 func (in *inCall) key() cancelKey { return cancelKey{in.from, in.number} }
 
 // Reply gives the one answer. The call stands in its own envelope as the Replier, so that what the
-// runtime answers for a grain (a dead letter, a panic) passes here as well.
+// runtime answers for a grain (a dead letter, a panic) passes here as well. The sender of a message for which
+// nobody waits hears only that it was not handled.
 func (in *inCall) Reply(_ uint64, v any, err error) {
 	in.node.routed.forget(in)
 	if in.reply != nil {
 		in.reply.Reply(in.replyID, v, err)
+		return
+	}
+	if err != nil && in.message != nil && core.DeliveryOf(err) == core.Undelivered {
+		target := core.PID{ID: processGrain}
+		if dead, ok := errors.AsType[*actor.DeadLetterError](err); ok {
+			target = dead.Target
+		}
+		in.message.Undelivered(target, err)
 	}
 }
 

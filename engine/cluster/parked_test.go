@@ -2,11 +2,13 @@ package cluster
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/engine/internal/pidcache"
+	"github.com/granary-go/granary/engine/remote"
 )
 
 // TestWaitingCallsAreBoundedInBytes at the bound less one, at the bound, and above it.
@@ -38,7 +40,7 @@ func TestWaitingCallsAreBoundedInNumber(t *testing.T) {
 		fits    bool
 	}{{maxParked - 2, true}, {maxParked - 1, true}, {maxParked, false}, {maxParked + 1, false}} {
 		n := &Node{clock: core.SystemClock{}, acts: newTable(pidcache.New(1).Hash)}
-		in := &inCall{node: n, size: 1}
+		in := &inCall{node: n, size: 1, from: &remote.Peer{}}
 		in.req.ID = core.Identity{Kind: "K", Key: "k"}
 
 		views := &parking{calls: make([]parkedCall, tt.waiting), stop: func() bool { return true }}
@@ -67,4 +69,68 @@ func btoi(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// noter is the Replier of a call that has been given up: it notes when it is its turn.
+type noter func(id uint64)
+
+func (w noter) Reply(id uint64, _ any, _ error) { w(id) }
+
+// TestWhatFollowsAWaitingCallStaysBehindIt of the same peer and identity, also what comes while those before are
+// dealt with; and nothing else waits.
+func TestWhatFollowsAWaitingCallStaysBehindIt(t *testing.T) {
+	n := &Node{clock: core.SystemClock{}}
+	var order []uint64
+	var then func(id uint64)
+	call := func(number uint64, peer core.MemberID, key string) *inCall {
+		in := &inCall{node: n, size: 1, from: &remote.Peer{Member: core.Member{ID: peer}}, replyID: number, reply: noter(func(id uint64) {
+			order = append(order, id)
+			if then != nil {
+				then(id)
+			}
+		})}
+		in.req.ID = core.Identity{Kind: "K", Key: key}
+		in.state.Store(callGivenUp) // so that it is answered at once when it goes on
+		return in
+	}
+	follow := func(in *inCall, want bool) {
+		t.Helper()
+		if follows, err := n.queues.follow(n, in); follows != want || err != nil {
+			t.Errorf("call %d waits: %v, %v, want %v", in.replyID, follows, err, want)
+		}
+	}
+	first := call(1, "a", "k")
+	follow(first, false)
+	n.queues.enter(first)
+	n.parkedBytes.Add(1)
+	follow(call(2, "a", "k"), true)
+	follow(call(3, "b", "k"), false)
+	follow(call(4, "a", "other"), false)
+	follow(call(5, "a", "k"), true)
+	late := call(6, "a", "k")
+	then = func(id uint64) {
+		if id == 2 {
+			follow(late, true)
+		}
+	}
+	n.reroute(first)
+	if want := []uint64{1, 2, 5, 6}; !slices.Equal(order, want) {
+		t.Errorf("they go on as %v, want %v", order, want)
+	}
+	follow(call(7, "a", "k"), false)
+	if n.parkedBytes.Load() != 0 || n.queues.used.Load() != 0 || len(n.queues.m) != 0 || n.queues.behind != 0 {
+		t.Errorf("left: %d bytes, %d queues, %d behind", n.parkedBytes.Load(), n.queues.used.Load(), n.queues.behind)
+	}
+}
+
+// TestTooManyBehindAreRefused as not delivered, to be tried again.
+func TestTooManyBehindAreRefused(t *testing.T) {
+	n := &Node{clock: core.SystemClock{}}
+	in := &inCall{node: n, size: 1, from: &remote.Peer{}}
+	n.queues.enter(in)
+	n.queues.behind = maxParked
+	follows, err := n.queues.follow(n, in)
+	if after, ok := core.RetryAfter(err); follows || !errors.Is(err, core.ErrBusy) || !ok || after <= 0 || core.DeliveryOf(err) != core.Undelivered {
+		t.Errorf("one more waits: %v, %v (%v)", follows, err, core.DeliveryOf(err))
+	}
 }

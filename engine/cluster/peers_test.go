@@ -418,6 +418,56 @@ func TestBehindAndAhead(t *testing.T) {
 	})
 }
 
+// TestMessageThatWaitsIsNotOvertaken by what the same member sends after it, although an activation has been made
+// meanwhile that could take the latter.
+func TestMessageThatWaitsIsNotOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Start(t, clustertest.Config{Members: 2, Kinds: grain.Kinds{keeperKind("Keeper", nil)}, Lookup: newRing, Node: func(i int, _ *cluster.Config, parts *cluster.Components) {
+			if i == 1 {
+				parts.Provider = lateProvider{parts.Provider, 300 * time.Millisecond}
+			}
+		}, Network: remote.MemoryConfig{}})
+		c.Agree()
+		late, ahead := c.Node(1), c.Node(0)
+		var joining sync.WaitGroup
+		defer joining.Wait()
+		joining.Go(func() { c.Add() })
+		for ahead.View().Len() < 3 {
+			time.Sleep(time.Millisecond)
+		}
+		up := ahead.View().Record()
+		for i := range up.Members {
+			up.Members[i].Status = core.Up
+		}
+		next, err := core.NewView(up)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(clustertest.Identities("Keeper", 60), func(id core.Identity) bool {
+			return ownedBy(late.View(), id) == late.ID() && ownedBy(next, id) == late.ID()
+		})
+		id := clustertest.Identities("Keeper", 60)[at]
+		if err := grain.Tell(t.Context(), ahead, id, "Keep", "x"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+		if got, err := keep(t.Context(), late, id.Kind, id.Key, "x"); got != "1" || err != nil {
+			t.Errorf("the message has not waited: the call of the late one is number %q, %v", got, err)
+		}
+		if got, err := keep(t.Context(), ahead, id.Kind, id.Key, "x"); got != "3" || err != nil {
+			t.Errorf("the call after the message is number %q, %v", got, err)
+		}
+	})
+}
+
+// ownedBy is who owns an identity by a view, under a ring.
+func ownedBy(v *core.View, id core.Identity) core.MemberID {
+	r := &ring{}
+	r.view.Store(v)
+	m, _ := r.Owner(id)
+	return m.ID
+}
+
 // lateProvider reports later than others.
 type lateProvider struct {
 	core.Provider

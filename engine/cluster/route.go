@@ -80,7 +80,7 @@ func (n *Node) arriveRouted(m *remote.Inbound, e *actor.Envelope) error {
 		return err
 	}
 	n.routed.add(in)
-	follows, err := n.queues.follow(n, in, in.req.ID, nil)
+	follows, err := n.queues.follow(n, in)
 	if !follows && err == nil {
 		err = n.route(in)
 	}
@@ -102,30 +102,24 @@ func (n *Node) room(in *inCall) bool {
 // reroute tries again what waited here for a view or for the end of an activation, and after it whatever has
 // come behind it.
 func (n *Node) reroute(in *inCall) {
-	n.resume(in, nil)
+	n.resume(in)
 	n.queues.leave(n, in)
 }
 
-// resume goes on with what waited here; a is the activation to which it was sent, nil: by identity. It has been
-// accepted, so that a refusal is an answer.
-func (n *Node) resume(in *inCall, a *activation) {
+// resume goes on with what waited here. It has been accepted, so that a refusal is an answer.
+func (n *Node) resume(in *inCall) {
 	n.parkedBytes.Add(-int64(in.size))
-	var err error
-	switch {
-	case in.state.Load() == callGivenUp:
-		err = errGivenUp(in.req.ID)
-	case a != nil:
-		err = a.take(in)
-	default:
-		err = n.route(in)
+	if in.state.Load() == callGivenUp {
+		in.Reply(0, nil, errGivenUp(in.req.ID))
+		return
 	}
-	if err != nil {
+	if err := n.route(in); err != nil {
 		in.Reply(0, nil, err)
 	}
 }
 
-// queues keep in order what one peer sends to one identity while some of it waits here: what comes later, by
-// identity or to the activation itself, waits behind it.
+// queues keep in order what one peer sends to one identity while some of it waits here: what comes later waits
+// behind it. So nothing is answered meanwhile that would tell the peer of an activation, past which it could send.
 type queues struct {
 	used atomic.Int64 // how many there are: as a rule none
 
@@ -141,13 +135,7 @@ type queueKey struct {
 
 type queue struct {
 	ahead  int // of what waits for a view or an end, or is being routed
-	behind []behind
-}
-
-// behind is a call that waits for others, and to which activation it was sent; nil: by identity.
-type behind struct {
-	in *inCall
-	a  *activation
+	behind []*inCall
 }
 
 // enter notes that in waits for a view, or for the end of an activation.
@@ -167,24 +155,25 @@ func (q *queues) enter(in *inCall) {
 	s.ahead++
 }
 
-// follow has in wait if something of its peer waits for id. It waits for a view no longer than if it came first.
-func (q *queues) follow(n *Node, in *inCall, id core.Identity, a *activation) (follows bool, err error) {
+// follow has in wait if something of its peer waits for its identity. It waits for a view no longer than if it
+// came first.
+func (q *queues) follow(n *Node, in *inCall) (follows bool, err error) {
 	if q.used.Load() == 0 {
 		return false, nil
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := q.m[queueKey{in.from.Member.ID, id}]
+	s := q.m[queueKey{in.from.Member.ID, in.req.ID}]
 	if s == nil {
 		return false, nil
 	}
 	if q.behind >= maxParked || !n.room(in) {
-		return false, core.WithDelivery(core.Retry(fmt.Errorf("cluster: call of %s: too many wait before it: %w", id, core.ErrBusy), retryDraining), core.Undelivered)
+		return false, core.WithDelivery(core.Retry(fmt.Errorf("cluster: call of %s: too many wait before it: %w", in.req.ID, core.ErrBusy), retryDraining), core.Undelivered)
 	}
 	if in.patience.IsZero() {
 		in.patience = n.clock.Now().Add(viewWait)
 	}
-	s.behind = append(s.behind, behind{in, a})
+	s.behind = append(s.behind, in)
 	q.behind++
 	return true, nil
 }
@@ -198,12 +187,12 @@ func (q *queues) leave(n *Node, in *inCall) {
 	s := q.m[key]
 	for s.ahead--; s.ahead == 0 && len(s.behind) > 0; s.ahead-- {
 		next := s.behind[0]
-		s.behind[0] = behind{}
+		s.behind[0] = nil
 		s.behind = s.behind[1:]
 		q.behind--
 		s.ahead++ // what comes meanwhile stays behind it
 		q.mu.Unlock()
-		n.resume(next.in, next.a)
+		n.resume(next)
 		q.mu.Lock()
 	}
 	if s.ahead == 0 {
@@ -477,12 +466,10 @@ func (a *activation) arrive(m *remote.Inbound, e *actor.Envelope) error {
 		return err
 	}
 	a.node.routed.add(in)
-	follows, err := false, error(nil)
-	if !a.reenters(in) {
-		follows, err = a.node.queues.follow(a.node, in, a.id(), a)
-	}
-	if !follows && err == nil {
-		err = a.take(in)
+	own := actor.Envelope{Message: in, Reply: in, Header: e.Header}
+	taken, err := a.gateRemote(in)
+	if !taken && err == nil {
+		err = a.ref.SendUngated(own)
 	}
 	if err != nil {
 		a.node.routed.forget(in)
@@ -490,25 +477,11 @@ func (a *activation) arrive(m *remote.Inbound, e *actor.Envelope) error {
 	return err
 }
 
-// take has the activation handle a call when it is its turn.
-func (a *activation) take(in *inCall) error {
-	taken, err := a.gateRemote(in)
-	if !taken && err == nil {
-		err = a.ref.SendUngated(actor.Envelope{Message: in, Reply: in, Header: in.headers})
-	}
-	return err
-}
-
-// reenters reports whether a call has come back to a grain that waits for it.
-func (a *activation) reenters(in *inCall) bool {
-	return len(in.req.Chain) > 0 && slices.Contains(in.req.Chain, a.id().String()) && a.waits(in.method)
-}
-
 func (a *activation) gateRemote(in *inCall) (taken bool, err error) {
 	if simbug.On("answered-before-turn") {
 		in.Reply(0, &wireform.Response{Place: a.place()}, nil)
 	}
-	if !a.reenters(in) {
+	if len(in.req.Chain) == 0 || !slices.Contains(in.req.Chain, a.id().String()) || !a.waits(in.method) {
 		return false, nil
 	}
 	return a.reenter(in.chain(), in.method, func(f *frame) { a.innerRemote(f, in) })

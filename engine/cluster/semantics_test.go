@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/engine/clustertest"
 	"github.com/granary-go/granary/engine/grain"
@@ -496,6 +497,26 @@ func TestTell(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 		if got, err := keep(t.Context(), caller, "Keeper", "x", "x"); got != "5" || err != nil {
 			t.Fatalf("%q, %v", got, err)
+		}
+	})
+}
+
+// TestTellThatIsNotHandledIsADeadLetter at its sender, also where a peer has taken it and its grain does not start.
+func TestTellThatIsNotHandledIsADeadLetter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, nil)
+		caller, letters := p.Node(0), &events{}
+		caller.Events().Subscribe(func(e any) {
+			if d, ok := e.(actor.DeadLetter); ok {
+				letters.add(fmt.Sprint(d.Count, " ", core.DeliveryOf(d.Err)))
+			}
+		})
+		if err := grain.Tell(t.Context(), caller, core.Identity{Kind: "Keeper", Key: "error-activate"}, "Keep", "x"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if got, want := letters.take(), []string{fmt.Sprint(1, " ", core.Undelivered)}; !slices.Equal(got, want) {
+			t.Errorf("dead letters: %q, want %q", got, want)
 		}
 	})
 }
