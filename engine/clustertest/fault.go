@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/granary-go/granary/engine/remote"
@@ -151,6 +152,7 @@ func (c *Cluster) HealAll() {
 		cuts = append(cuts, cut)
 	}
 	c.mu.Unlock()
+	slices.SortFunc(cuts, func(a, b [2]int) int { return slices.Compare(a[:], b[:]) }) // a run is like the one before
 	for _, cut := range cuts {
 		c.healOneWay(cut[0], cut[1])
 	}

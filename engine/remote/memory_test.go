@@ -88,6 +88,44 @@ func TestMemoryCutIsOneWayAndHeals(t *testing.T) {
 	})
 }
 
+// TestMemoryStallHoldsOneConnection and not the next; the sender loses it, and the other end gets what was sent on it
+// only when it is let go, and then the end.
+func TestMemoryStallHoldsOneConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(MemoryConfig{Delay: time.Millisecond})
+		near, far := wire(t, m, "a", "b")
+		_, _ = near.Write([]byte("old"))
+		held := m.Stall("a", "b")
+		b := make([]byte, 16)
+		_, _ = far.Write([]byte("back"))
+		if n, err := near.Read(b); err != nil || string(b[:n]) != "back" {
+			t.Errorf("the other direction: %q, %v", b[:n], err)
+		}
+		near2, far2 := wire(t, m, "a", "b")
+		_, _ = near2.Write([]byte("new"))
+		if n, err := far2.Read(b); err != nil || string(b[:n]) != "new" {
+			t.Errorf("a later connection: %q, %v", b[:n], err)
+		}
+		held.Break()
+		if _, err := near.Write([]byte("x")); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("after the end at the sender: %v", err)
+		}
+		_ = far.SetReadDeadline(time.Now().Add(time.Minute))
+		if n, err := far.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("what is held: %q, %v", b[:n], err)
+		}
+		_ = far.SetReadDeadline(time.Time{})
+		began := time.Now()
+		held.Release()
+		if n, err := far.Read(b); err != nil || string(b[:n]) != "old" || time.Since(began) < time.Millisecond {
+			t.Errorf("let go: %q, %v after %v", b[:n], err, time.Since(began))
+		}
+		if n, err := far.Read(b); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("then: %q, %v", b[:n], err)
+		}
+	})
+}
+
 func TestMemoryDialHangsOverACut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(MemoryConfig{})

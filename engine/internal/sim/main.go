@@ -28,8 +28,7 @@ func main() {
 	nodes.Main(func(t *testing.T) int {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		whole := nodes.Engine(t)
-		return command(ctx, os.Args[1:], os.Stdout, os.Stderr, &whole)
+		return command(ctx, os.Args[1:], os.Stdout, os.Stderr, func() sim.Engine { return nodes.Engine(t) })
 	})
 }
 
@@ -110,9 +109,9 @@ func (o options) check(rest int) error {
 	return nil
 }
 
-// command is main with everything handed in. Whole runs whole nodes; nil: there is the heap only. It
+// command is main with everything handed in. Whole makes engines of whole nodes; nil: there is the heap only. It
 // returns the exit code.
-func command(ctx context.Context, args []string, stdout, stderr io.Writer, whole *sim.Engine) int {
+func command(ctx context.Context, args []string, stdout, stderr io.Writer, whole func() sim.Engine) int {
 	o, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -130,7 +129,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer, whole
 	heap := engine(nil)
 	if o.seed > 0 {
 		if o.engine == "nodes" && whole != nil {
-			heap = *whole
+			heap = whole()
 		}
 		return one(heap, o, stdout, stderr)
 	}
@@ -146,7 +145,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer, whole
 const wholeShare = 40
 
 // explore runs the schedules of all engines that are wanted.
-func explore(ctx context.Context, heap sim.Engine, whole *sim.Engine, o options) report {
+func explore(ctx context.Context, heap sim.Engine, whole func() sim.Engine, o options) report {
 	begin := time.Now()
 	x := sim.Exploration{From: o.from, Seeds: o.seeds, Workers: o.workers}
 	var onHeap, onNodes sim.Findings
@@ -155,7 +154,7 @@ func explore(ctx context.Context, heap sim.Engine, whole *sim.Engine, o options)
 		x.Seeds = max(1, o.seeds/wholeShare)
 	}
 	if whole != nil && o.engine != "heap" {
-		onNodes = sim.Explore(ctx, *whole, x)
+		onNodes = sim.Explore(ctx, whole(), x)
 	}
 	return newReport(o, onHeap, onNodes, time.Since(begin), ctx.Err() != nil)
 }

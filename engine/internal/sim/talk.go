@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/binary"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/granary-go/granary/core"
@@ -49,6 +51,7 @@ type talk struct {
 	beats   uint64
 	// released is one more than the release that it has said last.
 	released uint64
+	ever     map[core.MemberID]bool // members of the view that something has come from
 }
 
 func (n *node) startTalk() {
@@ -63,7 +66,7 @@ func (n *node) startTalk() {
 		n.w.check("panic", false, err.Error)
 	}
 	n.talk = talk{
-		n: n, state: m, gossip: m, waiting: map[uint64]*sim.Timer{},
+		n: n, state: m, gossip: m, waiting: map[uint64]*sim.Timer{}, ever: map[core.MemberID]bool{},
 		detect: detector.New(detector.Config{Self: n.id, Probe: 500 * time.Millisecond, TTL: leaseTTL, Store: n.w.ordered}),
 	}
 	n.proc.Every(n.phase(gossipEvery), gossipEvery, func() { n.talk.step(gossip.Tick{}) })
@@ -222,6 +225,7 @@ func (t *talk) installed(v *core.View) {
 	for m := range v.All() {
 		ids = append(ids, m.ID)
 	}
+	maps.DeleteFunc(t.ever, func(id core.MemberID, _ bool) bool { return !slices.Contains(ids, id) })
 	t.step(gossip.Installed{IDs: ids, Topology: number(v.Hash())})
 	t.sense(detector.Installed{View: v})
 }
@@ -230,9 +234,16 @@ func (t *talk) leaving() {
 	t.step(gossip.Set{Key: gossip.KeyLeft, Value: core.Message{Type: "left"}, Push: true})
 }
 
-func (t *talk) hear(id core.MemberID) { t.sense(detector.Heard{ID: id}) }
+func (t *talk) hear(id core.MemberID) {
+	if v := t.n.view; v != nil {
+		if _, listed := v.Member(id); listed {
+			t.ever[id] = true
+		}
+	}
+	t.sense(detector.Heard{ID: id})
+}
 
-func (t *talk) refused(id core.MemberID) { t.sense(detector.Refused{ID: id}) }
+func (t *talk) refused(id core.MemberID) { t.sense(detector.Refused{ID: id, Ever: t.ever[id]}) }
 
 // sense has the detector take one input, and does what it says.
 func (t *talk) sense(in detector.Input) {

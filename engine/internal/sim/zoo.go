@@ -83,9 +83,9 @@ func knownMutant(name string) bool {
 	return name == "" || slices.ContainsFunc(mutants, func(m mutant) bool { return m.Name == name })
 }
 
-// zoo runs each mutant until it is found. Whole runs those that only whole nodes have; nil: they are not
+// zoo runs each mutant until it is found. Whole makes engines for those that only whole nodes have; nil: they are not
 // found.
-func zoo(ctx context.Context, o options, whole *sim.Engine, stdout, stderr io.Writer) int {
+func zoo(ctx context.Context, o options, whole func() sim.Engine, stdout, stderr io.Writer) int {
 	text := stdout
 	if o.json {
 		text = stderr
@@ -114,15 +114,16 @@ func zoo(ctx context.Context, o options, whole *sim.Engine, stdout, stderr io.Wr
 	return 0
 }
 
-func hunt(ctx context.Context, m mutant, o options, whole *sim.Engine) caught {
+func hunt(ctx context.Context, m mutant, o options, whole func() sim.Engine) caught {
 	defer simbug.Set("")
-	e, most := engine(nil), mostSchedules
+	fresh, most := func() sim.Engine { return engine(nil) }, mostSchedules
 	if m.Engine == "nodes" {
 		if whole == nil {
 			return caught{mutant: m}
 		}
-		e, most = *whole, mostSchedules/wholeShare
+		fresh, most = whole, mostSchedules/wholeShare
 	}
+	e := fresh()
 	e.Replay = 0
 	c := caught{mutant: m}
 	for c.Schedules < most && ctx.Err() == nil {
@@ -136,7 +137,7 @@ func hunt(ctx context.Context, m mutant, o options, whole *sim.Engine) caught {
 		v := f.Violations[0]
 		c.Schedules = int(v.Seed-o.from) + 1
 		simbug.Set("")
-		if sound(e, v.Seed) {
+		if sound(fresh(), v.Seed) {
 			c.Found, c.Seed, c.Invariant = true, v.Seed, v.Invariant
 			break
 		}
@@ -145,7 +146,8 @@ func hunt(ctx context.Context, m mutant, o options, whole *sim.Engine) caught {
 	return c
 }
 
-// sound is true of a seed on which the code as it is violates nothing: what a mutant violates there, it does.
+// sound is true of a seed on which the code as it is violates nothing: what a mutant violates there, it does. The
+// engine has not run before: what runs with mistakes have left in the program does not count against this one.
 func sound(e sim.Engine, seed uint64) bool {
 	return len(e.Run(sim.NewSchedule(seed, e.Plan), false).Violations) == 0
 }
