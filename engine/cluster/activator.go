@@ -225,7 +225,7 @@ func (n *Node) activateLocked(s *tableShard, k *kind, o order) (*activation, err
 		return a, existing(a, o.token)
 	}
 	switch {
-	case n.draining.Load() && !simbug.On("drain-lets-in"):
+	case n.draining.Load():
 		return nil, core.WithDelivery(core.Retry(fmt.Errorf("cluster: activate %s: member %s is leaving: %w", o.id, n.id, core.ErrBusy), retryDraining), core.Undelivered)
 	case o.token.IsZero() && n.holder != nil && n.holder.Held(o.id):
 		return nil, core.WithDelivery(core.Retry(fmt.Errorf("cluster: activate %s: its owner before has yet to stop it: %w", o.id, core.ErrBusy), retryStopping), core.Undelivered)

@@ -297,7 +297,7 @@ func (n *Node) announceLeaving(ctx context.Context) error {
 // awaitSeen waits until every Up member is known to have a view in which this member leaves. Whoever has
 // not by the end of ctx is left to it: the calls that it still sends here are refused as not delivered.
 func (n *Node) awaitSeen(ctx context.Context) error {
-	if n.fenced.Load() || !n.leaving.announced.Load() || simbug.On("leave-unseen") {
+	if n.fenced.Load() || !n.leaving.announced.Load() {
 		return nil
 	}
 	if err := n.await(ctx, func(v *core.View) bool { return leaves(v, n.id) }); err != nil {
