@@ -142,11 +142,12 @@ func (n *Node) mayCarry(q *question) error {
 func (n *Node) again(ctx context.Context, q *question, view *installed, pid core.PID, err error) (grain.Reply, error) {
 	began := n.clock.Now()
 	_, limited := ctx.Deadline()
+	random := n.jitterOf(ctx, q.To)
 	ran := false // as far as is known
 	for attempt := 0; ; attempt++ {
 		err = retry.Whole(ran, err)
 		ran = core.DeliveryOf(err) != core.Undelivered
-		v := retry.Judge(err, isGrainError(err), attempt, n.policyOf(q), n.random)
+		v := retry.Judge(err, isGrainError(err), attempt, n.policyOf(q), random)
 		if v.Forget && !pid.IsZero() {
 			n.forget(q.To, pid)
 		}

@@ -241,6 +241,16 @@ func (n *Node) source(component string) *rand.Rand {
 	return rand.New(rand.NewPCG(n.seed, h.Sum64()))
 }
 
+// jitterOf is the chance by which the tries of one call are spread. Where a test has set the seed it is of the call
+// alone, and does not depend on which of several calls fails first.
+func (n *Node) jitterOf(ctx context.Context, id core.Identity) func() float64 {
+	at, ok := ctx.Deadline()
+	if !ok || n.cfg.Seams.Seed == 0 {
+		return n.random
+	}
+	return n.source(fmt.Sprint("call ", id, at.UnixNano())).Float64
+}
+
 // newRandom is the stream of jitters, which all callers share.
 func (n *Node) newRandom() func() float64 {
 	var mu sync.Mutex

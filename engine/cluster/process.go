@@ -363,9 +363,7 @@ type notices struct {
 
 // ended is told once an activation, after its last turn.
 func (n *Node) ended(a *activation) {
-	if !simbug.On("cache-keeps-own-ended") {
-		n.cache.Drop(a.id(), a.place().PID)
-	}
+	n.cache.Drop(a.id(), a.place().PID)
 	if n.released != nil {
 		func() {
 			defer n.caught("the lookup's Released")

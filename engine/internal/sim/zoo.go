@@ -52,7 +52,6 @@ var mutants = []mutant{
 	{"question-without-view", "engine/cluster/activator.go", "nodes"},
 	{"stamp-not-heeded", "engine/cluster/route.go", "nodes"},
 	{"second-activation", "engine/cluster/activator.go", "nodes"},
-	{"cache-keeps-own-ended", "engine/cluster/process.go", "nodes"},
 	{"answered-before-turn", "engine/cluster/route.go", "nodes"},
 	{"old-connection-goes-on", "engine/remote/handshake.go", "nodes"},
 	{"handled-after-deactivation", "engine/cluster/activation.go", "nodes"},

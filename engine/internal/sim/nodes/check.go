@@ -186,15 +186,28 @@ func (w *world) handled(ctx context.Context, g *cart, a ask) {
 }
 
 // checkCause is S1 for views that differ: whoever activates an identity for a request has at least the view of
-// its sender, who has chosen the place by that. It is under the lock.
+// its sender, who has chosen the place by that. It is looked at where no other request can have been the cause. It
+// is under the lock.
 func (w *world) checkCause(g *cart, r *request) {
-	if g.met || g.view.lineage != r.view.lineage {
+	first := !g.met
+	g.met = true
+	if !first || g.view.lineage != r.view.lineage || slices.Contains(w.ids[:slow], g.id) || !r.during(g.made) {
 		return
 	}
-	g.met = true
+	if g.view.epoch < r.view.epoch && slices.ContainsFunc(w.ledger.requests, func(o *request) bool {
+		return o.to == g.id && o != r && o.during(g.made)
+	}) {
+		return
+	}
 	w.checkLocked("S1", g.view.epoch >= r.view.epoch, func() string {
 		return fmt.Sprintf("%s activated %s by epoch %d for a request of %s, sent by epoch %d", g.p.name, g.id.Key, g.view.epoch, r.p.name, r.view.epoch)
 	})
+}
+
+// during tells whether a request was under way at some time. Messages may be for some time after their end, which is
+// that of their sending.
+func (r *request) during(at time.Duration) bool {
+	return r.began <= at && (!r.over || r.tell || at <= r.ended)
 }
 
 // ended notes the end of a request: S6.

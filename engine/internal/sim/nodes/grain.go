@@ -28,7 +28,8 @@ type cart struct {
 	self    grain.Self
 	token   uint64 // names the activation
 	view    stamp  // by which it was made
-	met     bool   // a request has reached it
+	made    time.Duration
+	met     bool // a request has reached it
 	turns   atomic.Int32
 	started bool
 	stopped bool
@@ -71,6 +72,7 @@ func (p *process) newCart(self grain.Self) (*cart, error) {
 	w := p.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	g.made = w.now()
 	p.born[g.id]++
 	g.token = token(p.name, g.id.Key, p.born[g.id])
 	p.eventLocked("activates", g.id.Key, g.token)

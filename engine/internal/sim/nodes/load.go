@@ -42,13 +42,9 @@ func (w *world) call(p *process) {
 		rng := w.rand(fmt.Sprint(p.name, ".caller.", i))
 		w.load.Go(func() {
 			for w.rest(p, rng, callPause) {
-				to, kind := w.ids[rng.IntN(len(w.ids))], rng.IntN(20)
-				switch {
-				case w.hushed.Load():
-				case kind < 2:
-					w.quit(p, w.ids[rng.IntN(slow)])
-				default:
-					w.ask(p, to, kind < 4, callLimit, uint64(i))
+				to, idempotent := w.ids[rng.IntN(len(w.ids))], rng.IntN(10) == 0
+				if !w.hushed.Load() {
+					w.ask(p, to, idempotent, callLimit, uint64(i))
 				}
 			}
 		})
@@ -101,19 +97,6 @@ func (w *world) ask(p *process, to core.Identity, idempotent bool, limit time.Du
 	answer, err := grain.Call[uint64](ctx, p.node, to, "Add", ask{Number: r.number, From: p.id}, opts...)
 	w.ended(r, answer, err)
 	return r
-}
-
-// quit has an identity end by itself while others call it. Once all is healed nothing is to end that is not moved.
-func (w *world) quit(p *process, id core.Identity) {
-	w.mu.Lock()
-	over := w.healed > 0
-	w.mu.Unlock()
-	if over {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
-	defer cancel()
-	_, _ = grain.Call[bool](ctx, p.node, id, "Quit", true) // nothing rests on it
 }
 
 func (w *world) tell(p *process, to core.Identity, place int) {

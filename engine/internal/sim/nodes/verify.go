@@ -14,6 +14,7 @@ import (
 // verify is the full check, after nothing has gone wrong for C.
 func (w *world) verify() {
 	w.checkConverged("L3")
+	w.endSome()
 	w.probeAll("L1")
 	w.checkNoRetries()
 	w.restartOne()
@@ -116,6 +117,35 @@ func (w *world) probeAll(invariant string) {
 	}
 	all.Wait()
 	time.Sleep(20*time.Millisecond + time.Duration(w.rand(invariant+" done").Int64N(int64(time.Millisecond)))) // apart from what comes
+}
+
+// endSome has the identities whose turns take time end by themselves, while all call them.
+func (w *world) endSome() {
+	live := w.live()
+	for i, id := range w.ids[:slow] {
+		var all sync.WaitGroup
+		for _, p := range live {
+			rng := w.rand(fmt.Sprint("endSome.", i, p.name))
+			for n := range uint64(6) {
+				wait := 1 + time.Duration(rng.Int64N(int64(2*most)))
+				all.Go(func() {
+					time.Sleep(wait)
+					r := w.ask(p, id, false, callLimit, 2_000+n)
+					w.check("L1", r.err == nil || r.orphan, func() string {
+						return fmt.Sprintf("%s, which had ended by itself, does not answer %s: %v", id.Key, p.name, r.err)
+					})
+				})
+			}
+		}
+		if owner := slices.IndexFunc(live, func(p *process) bool { o, ok := p.router.Owner(id); return ok && o.ID == p.id }); owner >= 0 {
+			ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+			_, err := grain.Call[bool](ctx, live[owner].node, id, "Quit", true)
+			cancel()
+			w.check("L1", err == nil, func() string { return fmt.Sprintf("%s does not quit: %v", id.Key, err) })
+		}
+		all.Wait()
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 // checkNoRetries is L2: once everybody was asked, nobody remembers a place where an identity is not.
