@@ -175,7 +175,7 @@ func (ep *endpoint) close(reason error) {
 
 // start begins the first dial, so that messages may be queued when it returns.
 func (ep *endpoint) start() {
-	m := connector.New(ep.r.limits.BackoffMin, ep.r.limits.BackoffMax, ep.r.jitter)
+	m := connector.New(ep.r.limits.BackoffMin, ep.r.limits.BackoffMax, ep.r.chance().Float64)
 	if m.Step(ep.r.clock.Now(), connector.Start).Dial {
 		ep.begin()
 	}

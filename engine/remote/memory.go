@@ -1,12 +1,14 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -181,6 +183,7 @@ func (m *Memory) between(a, b string) []*memoryConn {
 			out = append(out, c)
 		}
 	}
+	slices.SortFunc(out, func(a, b *memoryConn) int { return cmp.Compare(a.number, b.number) })
 	return out
 }
 
@@ -270,8 +273,8 @@ func (h *memoryHost) connect(l *memoryListener, fail func(error) error) (net.Con
 	m.made[pair]++
 	there := newMemoryPipe(m, h.name, l.host, m.made[pair])
 	back := newMemoryPipe(m, l.host, h.name, m.made[pair])
-	near := &memoryConn{m: m, in: back, out: there, local: h.name, remote: l.host, la: local, ra: l.addr}
-	far := &memoryConn{m: m, in: there, out: back, local: l.host, remote: h.name, la: l.addr, ra: local}
+	near := &memoryConn{m: m, number: 2 * m.port, in: back, out: there, local: h.name, remote: l.host, la: local, ra: l.addr}
+	far := &memoryConn{m: m, number: 2*m.port + 1, in: there, out: back, local: l.host, remote: h.name, la: l.addr, ra: local}
 	m.conns[near], m.conns[far] = struct{}{}, struct{}{}
 	m.mu.Unlock()
 	select {
@@ -338,6 +341,7 @@ func (a memoryAddr) String() string { return string(a) }
 // memoryConn is one end of a connection.
 type memoryConn struct {
 	m             *Memory
+	number        int // in the order in which they were made
 	in, out       *memoryPipe
 	local, remote string // hosts
 	la, ra        memoryAddr

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -501,9 +502,10 @@ func (r *Remote) scheduleTick() {
 	})
 }
 
-// jitter is a number in [0, 1) from the component's own chance.
-func (r *Remote) jitter() float64 {
+// chance is a source for one endpoint, from the component's own: which of several links is lost first has no part
+// in when each is dialled again.
+func (r *Remote) chance() *rand.Rand {
 	r.randMu.Lock()
 	defer r.randMu.Unlock()
-	return r.cfg.Env.Rand.Float64()
+	return rand.New(rand.NewPCG(r.cfg.Env.Rand.Uint64(), r.cfg.Env.Rand.Uint64()))
 }
