@@ -322,3 +322,43 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		}
 	}
 }
+
+// TestFarewellAgainstALaterRowOnItsWay: the row of a member that is not alive here yet refutes an older
+// farewell, as that of one that is.
+func TestFarewellAgainstALaterRowOnItsWay(t *testing.T) {
+	tab := newTable(rowAt("a", "h:1", 1, 1), false)
+	later := rowAt("b", "h:2", 8, 1)
+	tab.merge(later)
+	if tab.left(departure{"b", 7}) {
+		t.Error("a farewell was taken that its member had refuted")
+	}
+	if !tab.left(departure{"b", 8}) {
+		t.Error("the farewell after it was not taken")
+	}
+	tab.alive(metaOf(later), "g")
+	expect(t, tab, "a:up")
+}
+
+// TestRowOfAClient: a row in the name of a client is made up, and is not kept.
+func TestRowOfAClient(t *testing.T) {
+	tab := newTable(rowAt("a", "h:1", 1, 1), false)
+	tab.alive(meta{id: "c", client: true, revision: 1}, "g")
+	if tab.merge(rowAt("c", "h:3", 5, 9)) {
+		t.Error("the row of a client was taken")
+	}
+	tab.alive(meta{id: "c", status: core.Up, revision: 1}, "g") // it says now that it is a member
+	expect(t, tab, "a:up")
+}
+
+// TestEqualClaimsAtOneAddress: the greater ID has it, at every member alike.
+func TestEqualClaimsAtOneAddress(t *testing.T) {
+	for range 20 { // the order in which a table is walked differs
+		tab := newTable(rowAt("a", "h:1", 1, 1), false)
+		for _, id := range []string{"x", "z", "y"} {
+			w := rowAt(id, "h:2", 1, 4)
+			tab.alive(metaOf(w), "g")
+			tab.merge(w)
+		}
+		expect(t, tab, "a:up", "z:up")
+	}
+}
