@@ -288,6 +288,9 @@ func (in *inCall) Reply(_ uint64, v any, err error) {
 		}
 		in.message.Undelivered(target, err)
 	}
+	if in.message != nil {
+		in.message.Release() // it is no longer held for its client
+	}
 }
 
 // begin is called by the turn. False: the caller has given up, and the method is not to run.

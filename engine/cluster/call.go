@@ -20,8 +20,8 @@ import (
 // have run, or if it may run twice. The error says what is known of it: core.DeliveryOf.
 //
 // A call without a deadline looks for its grain for Config.CallTimeout, and then waits for the method
-// as long as it takes. Within a grain, pass the ctx of the turn on, here as to Self.Call: it knows who
-// waits for whom.
+// as long as it takes, while the link to the grain's member lives. Within a grain, pass the ctx of the
+// turn on, here as to Self.Call: it knows who waits for whom.
 func (n *Node) Call(ctx context.Context, r grain.Request) (grain.Reply, error) {
 	if t := n.turnOf(ctx); t != nil {
 		return n.callWithin(ctx, t, r)

@@ -56,7 +56,8 @@ type Config struct {
 	Weight uint16
 
 	// CallTimeout bounds how long a call whose ctx has no deadline looks for its grain. Once the
-	// grain has the call, such a call waits for as long as the method takes. Default 10 s.
+	// grain has the call, such a call waits for as long as the method takes, while the link to its
+	// member lives. Default 10 s.
 	CallTimeout time.Duration
 
 	// StopTimeout bounds Stop. Default 10 s; 30 s suits grains that have much to save.

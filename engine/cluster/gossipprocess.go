@@ -45,6 +45,7 @@ func (p *gossipProcess) Send(_ core.PID, e actor.Envelope) error {
 		p.g.countRefused(1)
 		return refuse(grain.InvalidArgument, err)
 	}
+	in.Release()
 	waiting, most := &p.queued, int64(maxGossipQueued)
 	if in.From.Client {
 		waiting, most = &p.queries, maxQueriesQueued

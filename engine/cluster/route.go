@@ -48,6 +48,7 @@ func (r router) Send(_ core.PID, e actor.Envelope) error {
 		if number, err := wireform.ParseCancel(m.Data); err == nil { // a hint: what cannot be read is no loss
 			r.n.routed.cancel(cancelKey{m.From, number})
 		}
+		m.Release()
 		return nil
 	case wireform.TypeTerminated:
 		return r.n.dropEnded(m)
@@ -450,6 +451,7 @@ func (a *activation) gateWire(m *remote.Inbound, e *actor.Envelope) (taken bool,
 		if number, err := wireform.ParseCancel(m.Data); err == nil { // a hint: what cannot be read is no loss
 			a.node.routed.cancel(cancelKey{m.From, number})
 		}
+		m.Release()
 		return true, nil
 	}
 	return true, refuse(grain.Unimplemented, errors.New("a grain takes no message of type "+m.Type))

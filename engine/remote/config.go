@@ -234,12 +234,34 @@ type Limits struct {
 	// Asks is how many asks may be outstanding on one connection: 262,144. Those that nobody waits
 	// for any more make room when it is reached.
 	Asks int
-	// AskAge is how long an ask may be outstanding before it is given up as of unknown delivery:
-	// 1 h. It only bounds what asks leave behind whose target never answers.
+	// AskAge is how long an ask is outstanding before it is given up as of unknown delivery, unless its
+	// asker is known to wait, as every caller of a grain is: 1 h. It only bounds what asks leave behind
+	// whose target never answers.
 	AskAge time.Duration
 	// Watches is how many watches one peer may hold here: 65,536. Who watches beyond it is told
 	// actor.TerminatedUnwatchable.
 	Watches int
+
+	// ClientBytes and ClientConnectionBytes bound what a member holds for its clients, for all of them
+	// and for one connection with all its streams: the arguments of their calls from arrival to answer,
+	// and the answers until they are written: 16 MiB and 12 MiB. At three quarters of it calls are refused
+	// with core.ErrBusy, not delivered, and are worth another try; where only the first is near, those
+	// connections alone that have more than their part of the last quarter. When answers go beyond
+	// ClientBytes, links end, the one first that has read nothing for longest; beyond
+	// ClientConnectionBytes, the connection ends. What waits for a member is bounded by QueueBytes.
+	ClientBytes           int
+	ClientConnectionBytes int
+	// ClientStall is how long a client may leave the oldest frame unread that was sent to it: 10 s. Then
+	// its connection ends.
+	ClientStall time.Duration
+	// FrameTime is the time from the first byte of a frame to its last, on each accepted connection:
+	// 10 s. Then the connection ends.
+	FrameTime time.Duration
+	// PartialBytes bounds what frames hold that have begun and are not complete, on all accepted
+	// connections but those of members: 8 MiB. Beyond it connections wait for the two whose frames began
+	// first, and one whose frame is not complete in five seconds of its own, or of which nothing comes for
+	// one, is ended. One connection, also a member's, may hold twice Frame and is ended beyond it.
+	PartialBytes int
 
 	// Streams is how many streams one connection may have: 64; gRPC's own default is unlimited.
 	Streams uint32
@@ -310,11 +332,16 @@ func (l Limits) withDefaults() (Limits, error) {
 	num("QueueBytes", &l.QueueBytes, 16<<20)
 	num("Asks", &l.Asks, 262_144)
 	num("Watches", &l.Watches, 65_536)
+	num("ClientBytes", &l.ClientBytes, 16<<20)
+	num("ClientConnectionBytes", &l.ClientConnectionBytes, 12<<20)
+	num("PartialBytes", &l.PartialBytes, 8<<20)
 	num("HandshakeBytes", &l.HandshakeBytes, 64<<10)
 	num("Connections", &l.Connections, 8_192)
 	num("ConnectionsPerIP", &l.ConnectionsPerIP, 1_024)
 	num("Handshakes", &l.Handshakes, 256)
 	num("HandshakesPerIP", &l.HandshakesPerIP, 64)
+	dur("ClientStall", &l.ClientStall, 10*time.Second)
+	dur("FrameTime", &l.FrameTime, 10*time.Second)
 	dur("AskAge", &l.AskAge, time.Hour)
 	dur("Handshake", &l.Handshake, 5*time.Second)
 	dur("Keepalive", &l.Keepalive, 10*time.Second)
@@ -338,6 +365,7 @@ func (l *Limits) guard() connguard.Limits {
 		Connections: l.Connections, ConnectionsPerIP: l.ConnectionsPerIP,
 		Handshakes: l.Handshakes, HandshakesPerIP: l.HandshakesPerIP,
 		Handshake: l.Handshake, HandshakeBytes: l.HandshakeBytes,
+		Frame: l.FrameTime, PartialBytes: l.PartialBytes, ConnectionPartialBytes: 2 * l.Frame,
 	}
 }
 
@@ -352,6 +380,10 @@ func (l Limits) consistent() error {
 	}
 	if l.Frame >= 1<<frameBits {
 		errs = append(errs, fmt.Errorf("limits: Frame is %d, want less than %d: %w", l.Frame, 1<<frameBits, core.ErrInvalid))
+	}
+	if room := 2*l.Envelope + overhead; l.ClientConnectionBytes < room || l.ClientBytes < room {
+		errs = append(errs, fmt.Errorf("limits: ClientBytes is %d and ClientConnectionBytes %d, less than the %d that one call of the largest size needs: %w",
+			l.ClientBytes, l.ClientConnectionBytes, room, core.ErrInvalid))
 	}
 	if l.Keepalive < l.KeepaliveMin {
 		errs = append(errs, fmt.Errorf("limits: Keepalive is %v, more often than the %v that KeepaliveMin accepts: %w",

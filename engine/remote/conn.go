@@ -8,6 +8,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/internal/connguard"
 )
 
 // Reasons for the end of a connection that are not errors of the link.
@@ -26,13 +27,14 @@ type conn struct {
 	peer     *Peer
 	id       identity // of whoever opened it; of an accepted one
 	w        *writer
-	heard    *heard       // of the peer
-	ep       *endpoint    // whose dial it is; nil: it was accepted
-	in       reader       // of the reading goroutine
-	open     atomic.Int64 // asks of the peer without an answer
-	leaving  atomic.Bool  // the peer has said goodbye: the last answers are awaited
-	mayClose atomic.Bool  // and awaits nothing
-	over     atomic.Bool  // nothing that came by it is delivered any more
+	heard    *heard           // of the peer
+	ep       *endpoint        // whose dial it is; nil: it was accepted
+	share    *connguard.Share // of the client that opened it; nil: it is no client's
+	in       reader           // of the reading goroutine
+	open     atomic.Int64     // asks of the peer without an answer
+	leaving  atomic.Bool      // the peer has said goodbye: the last answers are awaited
+	mayClose atomic.Bool      // and awaits nothing
+	over     atomic.Bool      // nothing that came by it is delivered any more
 
 	tallyMu sync.Mutex
 	tally   tally
@@ -121,17 +123,26 @@ func (c *conn) Reply(id uint64, msg any, err error) {
 	case msg == nil:
 		o.msg = core.Message{Type: typeNil}
 	}
-	failed := c.w.send(&o, ofRuntime)
+	failed := c.answer(&o)
 	if failed != nil && !errors.Is(failed, errFlooded) && err == nil {
 		o.msg = c.r.cfg.Errors.EncodeError(core.WithDelivery(fmt.Errorf("remote: the answer: %w", failed), core.Delivered))
-		failed = c.w.send(&o, ofRuntime)
-	}
-	if errors.Is(failed, errFlooded) {
-		c.r.group.Go("remote: end", func() { c.end(errFlooded) })
+		_ = c.answer(&o) // the link ends, or has ended
 	}
 	if c.open.Add(-1) == 0 && c.r.draining.Load() {
 		c.r.poke()
 	}
+}
+
+// answer sends what answers an ask. Who does not read answers loses the link.
+func (c *conn) answer(o *outgoing) error {
+	err := c.w.send(o, ofRuntime)
+	if errors.Is(err, errFlooded) {
+		c.r.group.Go("remote: end", func() { c.end(errFlooded) })
+	}
+	if c.share != nil && c.share.Over() {
+		c.r.relieve()
+	}
+	return err
 }
 
 // leave is what a DisconnectRequest asks for: nothing new goes to the peer, and the link ends when the

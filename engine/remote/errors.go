@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -174,6 +175,12 @@ func (q *quiet) allow(now time.Time) bool {
 	}
 	q.n++
 	return q.n <= quietLines
+}
+
+// cut notes a connection that was ended for what it left incomplete.
+func (r *Remote) cut(a net.Addr, err error) {
+	r.count("remote.cut")
+	r.log.LogAttrs(r.root, slog.LevelWarn, "remote: connection cut", slog.String("address", a.String()), attrError(err))
 }
 
 // turnedAway notes a connection that was not let in.

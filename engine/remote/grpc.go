@@ -86,7 +86,7 @@ func (in *inFrame) take(data mem.BufferSlice) {
 		return
 	}
 	n := data.Len()
-	if cap(in.own) < n || cap(in.own) > keepReadable && n <= keepReadable {
+	if cap(in.own) < n {
 		in.own = make([]byte, n, max(n, 4<<10))
 	}
 	in.own = in.own[:n]
@@ -94,10 +94,14 @@ func (in *inFrame) take(data mem.BufferSlice) {
 	in.bytes = in.own
 }
 
+// release lets go of the frame that was read last; a large buffer is not kept for the next.
 func (in *inFrame) release() {
 	if in.held != nil {
 		in.held.Free()
 		in.held = nil
+	}
+	if cap(in.own) > keepReadable {
+		in.own = nil
 	}
 	in.bytes = nil
 }
@@ -258,6 +262,7 @@ func (l *grpcLink) append(f *outFrame) error {
 func (l *grpcLink) flush() error { return nil } // gRPC flushes when it has nothing more to write
 
 func (l *grpcLink) next() ([]byte, error) {
+	l.in.release() // the next frame may be long in coming
 	if err := l.stream.RecvMsg(&l.in); err != nil {
 		l.in.release()
 		return nil, l.rec.explain(l.address, err)
@@ -423,7 +428,7 @@ func (c *serverCreds) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthI
 		_ = raw.Close() // the reason is err
 		return nil, nil, err
 	}
-	return conn, &authInfo{guard: guard, id: id}, nil
+	return guard.Follow(conn), &authInfo{guard: guard, id: id}, nil
 }
 
 // ClientHandshake is not for this side.
@@ -456,8 +461,12 @@ func (l *grpcServerLink) append(f *outFrame) error { return l.ss.SendMsg(f) }
 func (l *grpcServerLink) flush() error             { return nil } // gRPC flushes when it has nothing more to write
 
 func (l *grpcServerLink) next() ([]byte, error) {
+	l.in.release() // the next frame may be long in coming
 	if err := l.ss.RecvMsg(&l.in); err != nil {
 		l.in.release()
+		if reason := l.info.guard.Reason(); !errors.Is(reason, net.ErrClosed) {
+			err = reason
+		}
 		return nil, err
 	}
 	return l.in.bytes, nil
@@ -468,10 +477,12 @@ func (l *grpcServerLink) close(error) { l.once.Do(func() { close(l.done) }) }
 
 func (l *grpcServerLink) identity() identity { return l.info.id }
 
-func (l *grpcServerLink) admit() bool {
+func (l *grpcServerLink) admit(member bool) bool {
 	l.shaken()
-	return l.info.guard.Admit()
+	return l.info.guard.Admit(member)
 }
+
+func (l *grpcServerLink) share(b *connguard.Budget) *connguard.Share { return l.info.guard.Share(b) }
 
 func (l *grpcServerLink) shaken()                   { l.one.Do(func() { l.info.guard.End() }) }
 func (l *grpcServerLink) exceeded() <-chan struct{} { return l.info.guard.Exceeded() }

@@ -113,8 +113,6 @@ func (h hello) fits(c *Config, id identity) *refusal {
 	case h.protocol.Max < own.Min || h.protocol.Min > own.Max:
 		return refuse(RefusedProtocol, "this member speaks protocol %d to %d, the connection %d to %d",
 			own.Min, own.Max, h.protocol.Min, h.protocol.Max)
-	case h.epoch == 0:
-		return refuse(RefusedEpoch, "the connection has no epoch")
 	}
 	return id.claim(h.member, h.client)
 }
@@ -205,7 +203,7 @@ func (r *Remote) welcome(l acceptor) (*conn, error) {
 	switch {
 	case refused != nil:
 		return nil, refused
-	case err != nil || !l.admit():
+	case err != nil || !l.admit(!h.client):
 		c.end(unreachable(errors.Join(errDisconnected, err)))
 		r.departed(c)
 		return nil, c.reason
@@ -247,7 +245,7 @@ func (r *Remote) readHello(l acceptor, late <-chan struct{}) (hello, *refusal) {
 // its connection the one of that member.
 func (r *Remote) admit(h hello, l acceptor, late <-chan struct{}) (*conn, *refusal) {
 	for {
-		c, changed, refused := r.register(h, l.identity())
+		c, changed, refused := r.register(h, l)
 		if c != nil || refused != nil {
 			return c, refused
 		}
@@ -265,7 +263,8 @@ func (r *Remote) admit(h hello, l acceptor, late <-chan struct{}) (*conn, *refus
 
 // register makes the connection, or says why not, or gives a channel that is closed when it may be
 // worth another look: the member is unknown so far.
-func (r *Remote) register(h hello, id identity) (*conn, <-chan struct{}, *refusal) {
+func (r *Remote) register(h hello, l acceptor) (*conn, <-chan struct{}, *refusal) {
+	id := l.identity()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.draining.Load() {
@@ -305,7 +304,10 @@ func (r *Remote) register(h hello, id identity) (*conn, <-chan struct{}, *refusa
 	}
 	r.incoming[h.member] = c
 	if h.client {
+		c.share = l.share(r.clients)
+		c.w.share, c.w.now = c.share, r.clock.Now
 		r.serveClient(c)
+		r.watchClients()
 	}
 	return c, nil, nil
 }

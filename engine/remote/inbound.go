@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/internal/connguard"
 )
 
 // Inbound is a message as it arrived: checked, of a known type, not yet decoded. The runtime decodes it
@@ -26,16 +28,47 @@ type Inbound struct {
 }
 
 // inAsk is the actor.Replier of an ask that came by a connection: whoever answers twice, or answers and
-// then fails, is heard once.
+// then fails, is heard once. Of a message of a client it knows what that takes of the client's share.
 type inAsk struct {
 	c         *conn
-	recursion int32 // of the Inbound; here it takes no room
-	answered  atomic.Uint32
+	recursion int32         // of the Inbound; here it takes no room
+	state     atomic.Uint32 // answeredBit, and what is held, in units
+}
+
+// answeredBit of inAsk.state; below it are shareUnits.
+const (
+	answeredBit = 1 << 31
+	shareUnit   = 256 // bytes; one unit is for what surrounds a message
+)
+
+// first reports whether the message is answered, or refused, for the first time.
+func (a *inAsk) first() bool { return a.state.Or(answeredBit)&answeredBit == 0 }
+
+// hold counts a message of size bytes against the share of its client; false: there is no room.
+func (a *inAsk) hold(s *connguard.Share, size int) bool {
+	units := 1 + (size+shareUnit-1)/shareUnit
+	if !s.Room(units * shareUnit) {
+		return false
+	}
+	s.Take(units * shareUnit)
+	a.state.Store(uint32(units))
+	return true
+}
+
+// release gives back what hold took.
+func (a *inAsk) release() {
+	if a.c == nil || a.c.share == nil {
+		return
+	}
+	if units := a.state.And(answeredBit) &^ answeredBit; units > 0 {
+		a.c.share.Give(int(units) * shareUnit)
+	}
 }
 
 // Reply answers by the connection, the first time.
 func (a *inAsk) Reply(id uint64, msg any, err error) {
-	if a.answered.Swap(1) == 0 {
+	if a.first() {
+		a.release()
 		a.c.Reply(id, msg, err)
 	}
 }
@@ -46,13 +79,17 @@ func (in *Inbound) Decode() (any, error) {
 	if in.typ == nil {
 		return in, nil
 	}
+	if in.RequestID == 0 {
+		in.ask.release()
+	}
 	return in.typ.decode(in.Data, int(in.ask.recursion))
 }
 
 // Undelivered tells the member that sent a message of which no answer is awaited that it will not be
 // handled, the first time. An ask is answered instead.
 func (in *Inbound) Undelivered(target core.PID, err error) {
-	if in.RequestID == 0 && in.ask.c != nil && in.ask.answered.Swap(1) == 0 {
+	if in.RequestID == 0 && in.ask.c != nil && in.ask.first() {
+		in.ask.release()
 		in.ask.c.r.count("remote.undelivered")
 		in.ask.c.refusedTell(target.ID, in.Type, err)
 	}
@@ -61,8 +98,14 @@ func (in *Inbound) Undelivered(target core.PID, err error) {
 // Size is the number of bytes that the message holds, for mailboxes bounded in bytes.
 func (in *Inbound) Size() int { return len(in.Data) + len(in.Type) }
 
-// Release says that Data is not used any more. It is optional.
-func (in *Inbound) Release() { in.Data = nil }
+// Release says that Data is not used any more. It is optional, but for a raw process that takes messages
+// of clients of which no answer is awaited: until then they count as held for the client.
+func (in *Inbound) Release() {
+	in.Data = nil
+	if in.RequestID == 0 {
+		in.ask.release()
+	}
+}
 
 // smallMessage is how many bytes find room beside their Inbound, in one allocation of 128 bytes.
 const smallMessage = 48
@@ -109,9 +152,18 @@ type inSender struct {
 
 // Bounds of what a reader remembers of its peer's names.
 const (
-	keepNames    = 8_192
-	keepNameSize = 256
+	keepNames       = 8_192
+	keepClientNames = 64 // of a client: there may be many
+	keepNameSize    = 256
 )
+
+// names is how many names of the peer are remembered.
+func (c *conn) names() int {
+	if c.peer.Client {
+		return keepClientNames
+	}
+	return keepNames
+}
 
 // reader routes the frames of one connection. Used by one goroutine.
 type reader struct {
@@ -140,9 +192,10 @@ func (c *conn) receive(frame []byte) (err error) {
 		if err := c.in.batch.parse(body, c.r.limits); err != nil {
 			return err
 		}
-		c.in.resolveTypes(c.r.cfg.Types)
+		c.in.resolveTypes(c.r.cfg.Types, c.names())
 		c.in.tells = 0
 		err := c.in.batch.each(c.handle)
+		c.in.forget(len(frame))
 		c.handled(c.in.tells)
 		return err
 	case tagDisconnect:
@@ -153,25 +206,32 @@ func (c *conn) receive(frame []byte) (err error) {
 	return nil // of a newer version: ignored
 }
 
-func (in *reader) resolveTypes(t *Types) {
+// forget lets go of a frame of n bytes, unless it is small: its tables refer to it until the next.
+func (in *reader) forget(n int) {
+	if n > keepReadable {
+		in.batch, in.types = batch{}, nil
+	}
+}
+
+func (in *reader) resolveTypes(t *Types, keep int) {
 	in.types = in.types[:0]
 	for _, name := range in.batch.types {
 		if typ := t.find(name); typ != nil {
 			in.types = append(in.types, inType{name: typ.name, typ: typ})
 			continue
 		}
-		s := in.intern(name)
+		s := in.intern(name, keep)
 		in.types = append(in.types, inType{name: s, system: systemType(s)})
 	}
 }
 
 // intern is name as a string that is shared by the messages of the connection.
-func (in *reader) intern(name []byte) string {
+func (in *reader) intern(name []byte, keep int) string {
 	if s, ok := in.names[string(name)]; ok {
 		return s
 	}
 	s := string(name)
-	if len(in.names) >= keepNames/8 {
+	if len(in.names) >= keep/8 {
 		clear(in.names)
 	}
 	if in.names == nil {
@@ -188,7 +248,7 @@ func (c *conn) handle(e *envelope) error {
 		return errDisconnected
 	}
 	if e.replyTo != 0 {
-		c.answer(e, t)
+		c.answered(e, t)
 		return c.parted()
 	}
 	if t.system == systemReceipt {
@@ -251,6 +311,9 @@ func (c *conn) deliver(e *envelope, t *inType) error {
 	env.Message = in
 	if e.requestID == 0 {
 		in.ask.c = c
+		if c.share != nil && !in.ask.hold(c.share, len(e.data)) {
+			return errNoShare
+		}
 		if err := c.r.sys.Deliver(to.pid, env); err != nil {
 			in.Undelivered(to.pid, err) // the runtime has reported it
 		}
@@ -261,14 +324,24 @@ func (c *conn) deliver(e *envelope, t *inType) error {
 		ask = new(inAsk) // so that a late answer does not hold the bytes of the question
 	}
 	ask.c = c
+	if c.share != nil && !ask.hold(c.share, len(e.data)) {
+		return errNoShare
+	}
 	env.Reply, env.ReplyID = ask, e.requestID
 	c.open.Add(1)
 	err := c.r.sys.Deliver(to.pid, env)
 	if err != nil {
 		c.open.Add(-1) // refused answers it
+		ask.release()
 	}
 	return err
 }
+
+// errNoShare refuses what a client sends while too much is held for it, or for all.
+var errNoShare = core.Retry(fmt.Errorf("too much is held for clients (Limits.ClientBytes and ClientConnectionBytes): %w", core.ErrBusy), shareRetry)
+
+// shareRetry is what such a client is told to wait.
+const shareRetry = 50 * time.Millisecond
 
 // target finds out who is addressed by a PID of the frame.
 func (c *conn) target(b []byte) *inTarget {
@@ -291,7 +364,7 @@ func (c *conn) target(b []byte) *inTarget {
 		t.pid = core.PID{Address: c.r.address, ID: string(p.id), Member: own.Member}
 		t.raw = raw.of(t.pid.ID)
 	}
-	if c.in.targets == nil || len(c.in.targets) >= keepNames {
+	if c.in.targets == nil || len(c.in.targets) >= c.names() {
 		c.in.targets = make(map[string]*inTarget)
 	}
 	if len(b) <= keepNameSize {
@@ -312,7 +385,7 @@ func (c *conn) sender(b []byte) *inSender {
 	} else {
 		s.ref = c.r.sys.Ref(pid)
 	}
-	if c.in.senders == nil || len(c.in.senders) >= keepNames {
+	if c.in.senders == nil || len(c.in.senders) >= c.names() {
 		c.in.senders = make(map[string]*inSender)
 	}
 	if len(b) <= keepNameSize {
@@ -343,8 +416,8 @@ func (c *conn) peerPID(b []byte) (core.PID, error) {
 	return pid, nil
 }
 
-// answer hands an answer to whoever asked. One that nobody waits for is dropped.
-func (c *conn) answer(e *envelope, t *inType) {
+// answered hands an answer to whoever asked. One that nobody waits for is dropped.
+func (c *conn) answered(e *envelope, t *inType) {
 	a, ok := c.w.answered(e.replyTo)
 	if !ok {
 		c.r.count("remote.answer.late")

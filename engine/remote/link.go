@@ -3,6 +3,8 @@ package remote
 import (
 	"context"
 	"net"
+
+	"github.com/granary-go/granary/engine/internal/connguard"
 )
 
 // link carries frames in order, both ways, until it ends. It is the seam to the wire: nothing above it
@@ -26,14 +28,17 @@ type link interface {
 // outFrame is a frame on its way out.
 type outFrame struct {
 	data []byte
+	cost int             // of it counted against the share of a client
 	done func(*outFrame) // called once when the bytes have been written or thrown away; may be nil
 }
 
 // acceptor is a link that was accepted and has bounds until its handshake has succeeded.
 type acceptor interface {
 	link
-	// admit lifts the bounds; false: the link has ended meanwhile.
-	admit() bool
+	// admit lifts the bounds, for a member or a client; false: the link has ended meanwhile.
+	admit(member bool) bool
+	// share is what the link's connection has of b.
+	share(b *connguard.Budget) *connguard.Share
 	// exceeded is closed when the peer has sent more than a handshake may have.
 	exceeded() <-chan struct{}
 	// ended is closed when the peer is gone.

@@ -430,3 +430,44 @@ func TestReceiptForm(t *testing.T) {
 		t.Errorf("read %+v, %v, want %+v", again, err, r)
 	}
 }
+
+// TestReceiptsDoNotGoBack: a peer that has said how many messages it handled cannot say fewer later.
+func TestReceiptsDoNotGoBack(t *testing.T) {
+	sent := tells{queued: 5, handed: 5}
+	for _, step := range []struct {
+		handled uint64
+		ok      bool
+		open    uint64
+	}{{3, true, 2}, {3, true, 2}, {2, false, 2}, {0, false, 2}, {6, false, 2}, {5, true, 0}, {4, false, 0}} {
+		err := sent.receipt(&receipt{handled: step.handled})
+		if (err == nil) != step.ok || sent.open() != step.open {
+			t.Errorf("a receipt for %d: %v, %d are open, want %d", step.handled, err, sent.open(), step.open)
+		}
+		if _, is := errors.AsType[*protocolError](err); err != nil && !is {
+			t.Errorf("a receipt for %d: %v does not end the link as a violation", step.handled, err)
+		}
+	}
+}
+
+// TestLostSystemMessages: of the runtime's own messages only a stop is a dead letter when its link breaks; what
+// belongs to watches is told again, or repaired.
+func TestLostSystemMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t, nil)
+		got := a.letters()
+		c := a.r.endpoints[b.id].cur.Load()
+		var left lost
+		for _, typ := range []string{typeWatch, typeStop, typeUnwatch, stringType, typeTerminated, typeWatch} {
+			left.tells = append(left.tells, tellName{"p", typ})
+		}
+		c.unreported(left, errLeft)
+		synctest.Wait()
+		var types []string
+		for _, d := range got.take() {
+			types = append(types, d.Type)
+		}
+		if want := []string{typeStop, stringType}; !slices.Equal(types, want) {
+			t.Errorf("dead letters of types %v, want %v", types, want)
+		}
+	})
+}

@@ -35,7 +35,8 @@ type Remote struct {
 	watches *watches
 	quiet   quiet
 	notices notices
-	born    time.Time // origin of heard
+	clients *connguard.Budget // what is held for them
+	born    time.Time         // origin of heard
 
 	raw      atomic.Pointer[rawTargets]
 	epoch    atomic.Uint64 // of connections that this side opens
@@ -60,6 +61,7 @@ type Remote struct {
 	blocked   blockList
 	changed   chan struct{} // closed and renewed when one of the above changes, or a link does
 	ticker    func() bool   // stops the clock of tick
+	watcher   func() bool   // stops the clock of watchClients; nil: it does not run
 }
 
 type state uint8
@@ -87,6 +89,7 @@ func New(cfg Config) (*Remote, error) {
 		endpoints: map[core.MemberID]*endpoint{}, incoming: map[core.MemberID]*conn{}, epochs: map[core.MemberID]uint64{},
 	}
 	r.limits, r.born = &r.cfg.Limits, r.clock.Now()
+	r.clients = connguard.NewBudget(r.limits.ClientBytes, r.limits.ClientConnectionBytes)
 	r.root, r.cancel = context.WithCancelCause(context.Background()) // the one root of this service
 	r.opener = &grpcOpener{cfg: r.cfg, root: r.root}
 	return r, nil
@@ -155,7 +158,7 @@ func (r *Remote) Start(sys *actor.System) error {
 	sys.SetRemote(r.process)
 	r.scheduleTick()
 	if r.listener != nil {
-		gate := connguard.New(r.limits.guard(), r.clock, func(a net.Addr) { r.turnedAway(a.String(), errGate) })
+		gate := connguard.New(r.limits.guard(), r.clock, func(a net.Addr) { r.turnedAway(a.String(), errGate) }, r.cut)
 		r.accepter = newGRPCListener(r.cfg, gate, func(a net.Addr, err error) { r.turnedAway(a.String(), err) })
 		accepter, l := r.accepter, r.listener
 		r.group.Go("remote: accept", func() {
@@ -273,8 +276,7 @@ func (r *Remote) part(eps []*endpoint, conns []*conn, reason error) {
 	}
 }
 
-// Block refuses these IDs from now on and ends their connections. It is final, as IDs are never used
-// again. Of each connection the one message that was being handed over while Block ran may still arrive,
+// Block refuses these IDs from now on, until Unblock, and ends their connections. Of each connection the one message that was being handed over while Block ran may still arrive,
 // none behind it.
 func (r *Remote) Block(ids ...core.MemberID) {
 	r.mu.Lock()
@@ -419,6 +421,9 @@ func (r *Remote) Stop(ctx context.Context) error {
 		if r.ticker != nil {
 			r.ticker()
 		}
+		if r.watcher != nil {
+			r.watcher()
+		}
 	}
 	conns := r.conns()
 	eps := slices.Collect(maps.Values(r.endpoints))
@@ -500,6 +505,56 @@ func (r *Remote) scheduleTick() {
 			c.expire(tick)
 		}
 	})
+}
+
+// watchClients ends, a few times in Limits.ClientStall, the links of clients that read nothing for that
+// long. It stops when there are no clients and nothing is held for any. The caller holds r.mu.
+func (r *Remote) watchClients() {
+	if r.watcher != nil || r.state != isStarted {
+		return
+	}
+	r.watcher = r.clock.AfterFunc(r.limits.ClientStall/4, func() {
+		now := r.clock.Now()
+		held := r.clients.Sweep(now, r.limits.AskAge)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.watcher = nil
+		for _, c := range r.incoming {
+			if !c.peer.Client {
+				continue
+			}
+			held = true
+			if since, _ := c.w.unread(); !since.IsZero() && now.Sub(since) >= r.limits.ClientStall && c.w.shed() {
+				r.group.Go("remote: end", func() { c.end(errStalled) })
+			}
+		}
+		if held {
+			r.watchClients()
+		}
+	})
+}
+
+// relieve ends links of clients, those first that have read nothing for longest, until what is held for
+// clients is within its bound or no answer waits.
+func (r *Remote) relieve() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.clients.Over() {
+		var slowest *conn
+		var first time.Time
+		for _, c := range r.incoming {
+			since, held := c.w.unread()
+			if held > 0 && (slowest == nil || since.Before(first)) {
+				slowest, first = c, since
+			}
+		}
+		if slowest == nil {
+			return
+		}
+		if slowest.w.shed() {
+			r.group.Go("remote: end", func() { slowest.end(errSlowest) })
+		}
+	}
 }
 
 // chance is a source for one endpoint, from the component's own: which of several links is lost first has no part

@@ -650,24 +650,46 @@ func TestNoGoawayInADay(t *testing.T) {
 	})
 }
 
-// TestAskAge: an ask whose target never answers is given up some day, and leaves nothing behind.
+// TestAskAge: an ask whose target never answers is given up some day, and leaves nothing behind; not while its
+// asker is known to wait and the link lives.
 func TestAskAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, a, b := pair(t, func(c *Config) { c.Limits.AskAge = time.Minute })
 		b.spawn("silent", func(*actor.Context) {})
 		began := time.Now()
-		_, err := a.ask(a.at(b, "silent"), str("x"), time.Hour)
+		got := &answers{c: make(chan error, 1)}
+		if err := a.at(b, "silent").Send(actor.Envelope{Message: str("x"), Reply: got, ReplyID: 1}); err != nil {
+			t.Fatal(err)
+		}
+		err := <-got.c
 		if !errors.Is(err, core.ErrUnreachable) || core.DeliveryOf(err) != core.DeliveryUnknown {
 			t.Errorf("error %v, %v", err, core.DeliveryOf(err))
 		}
 		if took := time.Since(began); took < time.Minute || took > 80*time.Second {
 			t.Errorf("given up after %v", took)
 		}
+		b.spawn("slow", func(c *actor.Context) {
+			if _, ok := c.Message().(*wrapperspb.StringValue); ok {
+				time.Sleep(10 * time.Minute)
+				c.Respond(str("at last"))
+			}
+		})
+		v, err := a.sys.Ask(t.Context(), a.at(b, "slow"), str("x"))
+		wantText(t, v, err, "at last")
+		if _, err = a.ask(a.at(b, "silent"), str("x"), time.Second); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		time.Sleep(2 * time.Minute)
 		if n := len(a.r.endpoints["b"].cur.Load().w.asks); n != 0 {
 			t.Errorf("%d asks are remembered", n)
 		}
 	})
 }
+
+// answers is a replier of which nobody knows whether it waits.
+type answers struct{ c chan error }
+
+func (a *answers) Reply(_ uint64, _ any, err error) { a.c <- err }
 
 func TestConnectedEndsWithItsContext(t *testing.T) {
 	a := startNode(t, "a", nil)

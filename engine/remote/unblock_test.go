@@ -2,11 +2,14 @@ package remote
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/protos/remotepb"
 )
 
 // TestUnblock lets a member in again whose block has ended: a stay of its own, and messages pass.
@@ -71,4 +74,42 @@ func TestObserverHearsOfTheAbsent(t *testing.T) {
 			t.Errorf("killed: heard %q", got)
 		}
 	})
+}
+
+// blocker is a process that has its peer blocked by the first message that it gets.
+type blocker struct {
+	block func()
+	got   atomic.Int64
+}
+
+func (p *blocker) Send(core.PID, actor.Envelope) error {
+	if p.got.Add(1) == 1 {
+		p.block()
+	}
+	return nil
+}
+
+func (p *blocker) SendSystem(core.PID, actor.SystemMessage) error { return nil }
+
+// TestBlockEndsABatch: of the frame that is being read when its peer is blocked, nothing more is delivered.
+func TestBlockEndsABatch(t *testing.T) {
+	p := &blocker{}
+	t.Cleanup(func() { // the node has stopped: nobody reads any more
+		if n := p.got.Load(); n != 1 {
+			t.Errorf("%d messages of a frame were delivered, the first of which had its sender blocked", n)
+		}
+	})
+	x := attacked(t, nil)
+	p.block = func() { x.r.Block(x.raw.ID) }
+	if _, err := x.sys.Register("blocker", p); err != nil {
+		t.Fatal(err)
+	}
+	x.r.AllowRaw("blocker", stringType)
+	s := x.link()
+	s.send(x.batch("blocker", 0, func(b *remotepb.MessageBatch) {
+		for range 50 {
+			b.Envelopes = append(b.Envelopes, b.Envelopes[0])
+		}
+	}))
+	s.end()
 }

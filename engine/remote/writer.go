@@ -9,6 +9,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/internal/connguard"
 )
 
 // writer gathers messages into frames, in the order of sending, and writes them to a link. Whoever
@@ -38,6 +39,12 @@ type writer struct {
 	farewell bool        // goodbye was said
 	final    bool        // and that nothing is awaited
 	quiet    []chan bool // closed when all is written
+
+	share *connguard.Share // of a client's connection; nil: a member's, or its end was decided
+	cost  int              // that the frame under construction has of it
+	held  int              // what is counted against it
+	since time.Time        // when the link last took or wrote a frame while it holds one
+	now   func() time.Time
 
 	tells  tells
 	asks   map[uint64]ask
@@ -97,8 +104,13 @@ const (
 	ofRuntime urgency = 2 // answers and system messages: to twice the bounds, then the link ends
 )
 
-// errFlooded ends a link whose peer does not read the answers to its own questions.
-var errFlooded = fmt.Errorf("the peer does not read its answers: %w", core.ErrOverloaded)
+// errFlooded ends a link whose peer does not read the answers to its own questions; errStalled that of a
+// client which reads nothing for too long; errSlowest that of a client when others need the room.
+var (
+	errFlooded = fmt.Errorf("the peer does not read its answers: %w", core.ErrOverloaded)
+	errStalled = fmt.Errorf("nothing was read in time (Limits.ClientStall): %w", errFlooded)
+	errSlowest = fmt.Errorf("clients' answers hold too much, and it reads slowest (Limits.ClientBytes): %w", errFlooded)
+)
 
 // send queues o. An error means that it will not be sent, and carries core.Undelivered; errFlooded
 // means that the link should end.
@@ -170,6 +182,12 @@ func (w *writer) queue(o *outgoing, u urgency) error {
 		}
 		return w.full
 	}
+	if w.share != nil && (w.share.Full() || u == ofUser && w.share.Over()) {
+		if u == ofRuntime {
+			return errFlooded
+		}
+		return w.full
+	}
 	if w.cur == nil {
 		w.cur = w.newFrame()
 		w.build.start(w.cur.data[:0])
@@ -181,6 +199,7 @@ func (w *writer) queue(o *outgoing, u urgency) error {
 	}
 	w.msgs++
 	w.bytes += len(w.build.buf) - before
+	w.charge(len(w.build.buf) - before)
 	if o.requestID == 0 && o.replyTo == 0 && w.build.types.last != typeReceipt {
 		w.tells.add(o.target, w.build.types.last)
 	}
@@ -204,8 +223,56 @@ func (w *writer) newFrame() *outFrame {
 func (w *writer) seal() {
 	msgs := w.build.count
 	w.cur.data = w.build.finish()
+	w.cur.cost, w.cost = w.cost, 0
 	w.sealed = append(w.sealed, queued{w.cur, w.seq, msgs, w.tells.queued})
 	w.cur = nil
+}
+
+// charge counts n more bytes of the frame under construction. The caller holds w.mu.
+func (w *writer) charge(n int) {
+	if w.share == nil {
+		return
+	}
+	w.cost += n
+	w.held += n
+	w.share.Take(n)
+}
+
+// refund gives back what a frame cost. The caller holds w.mu.
+func (w *writer) refund(f *outFrame) {
+	if w.share != nil {
+		w.share.Give(f.cost)
+		w.held -= f.cost
+	}
+	f.cost = 0
+}
+
+// uncount gives everything back for good: the link ends. The caller holds w.mu.
+func (w *writer) uncount() {
+	if w.share != nil {
+		w.share.Give(w.held)
+	}
+	w.share, w.held = nil, 0
+}
+
+// unread is since when the link has a frame that it does not write, and what waits; zero: none, or the
+// end of the link was decided.
+func (w *writer) unread() (since time.Time, held int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.share == nil || w.inflight == 0 || w.held == 0 {
+		return time.Time{}, 0
+	}
+	return w.since, w.held
+}
+
+// shed gives everything back ahead of the end that was decided. False: it was before.
+func (w *writer) shed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	counted := w.share != nil
+	w.uncount()
+	return counted
 }
 
 // signal tells the flusher that there is something to write. The caller holds w.mu.
@@ -240,7 +307,9 @@ func (w *writer) take() *outFrame {
 			w.msgs -= q.msgs
 			w.bytes -= max(len(q.frame.data)-frameHead, 0)
 			w.sent, w.tells.handed = q.seq, q.tells
-			w.inflight++
+			if w.inflight++; w.share != nil && w.inflight == 1 {
+				w.since = w.now()
+			}
 			return q.frame
 		}
 	}
@@ -250,12 +319,15 @@ func (w *writer) take() *outFrame {
 
 // written is called by the link for each frame that it is done with.
 func (w *writer) written(f *outFrame) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refund(f)
 	if cap(f.data) <= keepFrame && cap(f.data) >= firstFrame {
 		w.frames.Put(f)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.inflight--
+	if w.inflight--; w.share != nil {
+		w.since = w.now()
+	}
 	if len(w.sealed) > 0 || w.cur != nil && w.build.count > 0 {
 		w.signal()
 		return
@@ -338,6 +410,7 @@ func (w *writer) end(err error) (lost, bool) {
 		w.seal()
 	}
 	w.ended = undelivered(err)
+	w.uncount()
 	out := lost{sent: w.sent, asks: make([]ask, 0, len(w.asks))}
 	out.tells, out.moreTells = w.tells.unreported()
 	for _, a := range w.asks {
@@ -351,16 +424,20 @@ func (w *writer) end(err error) (lost, bool) {
 	return out, true
 }
 
-// expired takes the asks that were sent age ticks ago or more.
+// expired takes the asks that were sent age ticks ago or more, and of which nobody is known to wait.
 func (w *writer) expired(tick, age uint32) []ask {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []ask
 	for id, a := range w.asks {
-		if tick-a.tick >= age {
-			out = append(out, a)
-			delete(w.asks, id)
+		if tick-a.tick < age {
+			continue
 		}
+		if r, ok := a.reply.(awaiter); ok && r.Awaits(a.id) {
+			continue // a caller without a deadline: the link lives
+		}
+		out = append(out, a)
+		delete(w.asks, id)
 	}
 	return out
 }

@@ -31,7 +31,7 @@ func TestGateLimits(t *testing.T) {
 			for _, field := range []*int{&l.Connections, &l.ConnectionsPerIP, &l.Handshakes, &l.HandshakesPerIP} {
 				*field = cmp.Or(*field, 100)
 			}
-			g := New(l, core.SystemClock{}, func(net.Addr) {})
+			g := New(l, core.SystemClock{}, func(net.Addr) {}, func(net.Addr, error) {})
 			for i := range 4 {
 				if got := g.enter(tt.from(i)); got != (i < 3) {
 					t.Errorf("connection %d of at most 3: %v", i+1, got)
@@ -59,7 +59,7 @@ func TestGateLimits(t *testing.T) {
 func TestGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limits := Limits{Connections: 10, ConnectionsPerIP: 10, Handshakes: 10, HandshakesPerIP: 10, Handshake: 5 * time.Second, HandshakeBytes: 10}
-		g := New(limits, core.SystemClock{}, func(net.Addr) {})
+		g := New(limits, core.SystemClock{}, func(net.Addr) {}, func(net.Addr, error) {})
 		open := func() (net.Conn, *Conn) {
 			near, far := net.Pipe()
 			g.enter(netip.Addr{})
@@ -84,7 +84,7 @@ func TestGuard(t *testing.T) {
 		if err := <-ended; !errors.Is(err, net.ErrClosed) {
 			t.Errorf("read after the budget: %v", err)
 		}
-		if c.Admit() {
+		if c.Admit(false) {
 			t.Error("a closed connection was admitted")
 		}
 		if err := c.Close(); !errors.Is(err, net.ErrClosed) {
@@ -92,7 +92,7 @@ func TestGuard(t *testing.T) {
 		}
 
 		near, c = open()
-		if !c.Admit() || !c.Admit() {
+		if !c.Admit(false) || !c.Admit(false) {
 			t.Fatal("not admitted")
 		}
 		go near.Write(make([]byte, 100))
