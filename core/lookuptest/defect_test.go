@@ -244,7 +244,11 @@ func TestDefectsAreFound(t *testing.T) {
 				if i < 0 {
 					t.Fatalf("no row %q", promise)
 				}
-				if broken := suitetest.Broken(t, true, all[i:i+1]); len(broken) == 0 {
+				found := false
+				for try := 0; try < 20 && !found; try++ { // chance decides whether one run meets the defect
+					found = len(suitetest.Broken(t, true, all[i:i+1])) > 0
+				}
+				if !found {
 					t.Errorf("%q was not found broken", promise)
 				}
 			}

@@ -1,3 +1,7 @@
+//go:build !race
+
+// What is measured here is heap, which the race detector multiplies.
+
 package remote
 
 import (
