@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -337,4 +338,64 @@ func TestLeastActivationsHeedsTheLoadsOfGossip(t *testing.T) {
 			t.Errorf("the idle member got %d of 30", live)
 		}
 	})
+}
+
+// TestMemberBehindABadLink: the links of one member lose 5 % of what they carry, which is sent again after
+// 200 ms as TCP does, and delay all of it by 100 ms, for a minute. Nobody is taken out, no activation moves, no
+// call fails, with votes of members or without.
+func TestMemberBehindABadLink(t *testing.T) {
+	for seed, lookup := range lookups {
+		t.Run(lookup.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				kinds := grain.Kinds{keeperKind("Keeper", nil)}
+				c := clustertest.Start(t, clustertest.Config{Members: 4, Lookup: lookup.make, Kinds: kinds})
+				c.Agree()
+				ids := clustertest.Identities("Keeper", 60)
+				callAll(t, c.Node(0), ids)
+				before, hosts := c.Node(0).View(), map[core.Identity]core.MemberID{}
+				for _, id := range ids {
+					hosts[id] = c.Hosts(id)[0].ID()
+				}
+				r := rand.New(rand.NewPCG(uint64(seed), 5))
+				ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+				defer stop()
+				var callers sync.WaitGroup
+				for i, n := range c.Nodes() {
+					callers.Go(func() {
+						for at := i; ctx.Err() == nil; at++ {
+							id := ids[at%len(ids)]
+							limit, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+							if _, err := keep(limit, n, id.Kind, id.Key, "x"); err != nil {
+								t.Errorf("%s from %s: %v", id, n.ID(), err)
+							}
+							cancel()
+							time.Sleep(20 * time.Millisecond)
+						}
+					})
+				}
+				const bad = 3
+				for ctx.Err() == nil {
+					for other := range bad {
+						delay := 100 * time.Millisecond
+						if r.Float64() < 0.05 {
+							delay += 200 * time.Millisecond
+						}
+						c.Slow(bad, other, delay)
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				callers.Wait()
+				for _, n := range c.Nodes() {
+					if v := n.View(); v.Compare(before) != core.Same || v.Epoch() != before.Epoch() {
+						t.Errorf("%s has epoch %d, it was %d: somebody was taken out", n.ID(), v.Epoch(), before.Epoch())
+					}
+				}
+				for _, id := range ids {
+					if now := c.Hosts(id); len(now) != 1 || now[0].ID() != hosts[id] {
+						t.Errorf("%s has moved", id)
+					}
+				}
+			})
+		})
+	}
 }
