@@ -53,7 +53,8 @@ func Check(t testing.TB) {
 }
 
 // settle polls, with a back-off of 1 ms to 100 ms, until no goroutine is left that was not there
-// before, and returns those that are left when wait is over.
+// before, and returns those that are left when wait is over. It pauses before it looks: a goroutine that is
+// about to block is for a moment not shown as one of its bubble, where time goes on once all have blocked.
 func settle(before []goroutine, wait time.Duration) []goroutine {
 	old := make(map[string]bool, len(before))
 	for _, g := range before {
@@ -61,6 +62,7 @@ func settle(before []goroutine, wait time.Duration) []goroutine {
 	}
 	start := time.Now()
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		time.Sleep(pause)
 		var left []goroutine
 		for _, g := range goroutines() {
 			if !old[g.id] {
@@ -70,7 +72,6 @@ func settle(before []goroutine, wait time.Duration) []goroutine {
 		if len(left) == 0 || time.Since(start) >= wait {
 			return left
 		}
-		time.Sleep(pause)
 	}
 }
 
