@@ -96,7 +96,7 @@ func (t *table) environment() {
 	actions, err := parse(os.Getenv("GRANARY_FAILPOINTS"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "failpoint:", err)
-		os.Exit(2)
+		os.Exit(2) // a fault that was misspelt would let the test that asks for it pass
 	}
 	for name, a := range actions {
 		t.set(name, a)

@@ -53,7 +53,7 @@ func parseAction(text string) (*action, error) {
 	return a, err
 }
 
-// effect is what an action does.
+// effect is what an action does: to panic, exit or sleep is what the test has asked for.
 func effect(verb, argument string, called bool) (func() error, error) {
 	switch {
 	case verb == "panic" && !called:

@@ -31,10 +31,11 @@
 //
 // # Who is dead
 //
-// Only the provider, or an operator, takes a member out. A member from which nothing has come for Config.ProbeMisses
-// intervals of Config.ProbeInterval, or at whose address nobody listens, is a suspect: nothing new is
-// placed there, and where its grains are is asked anew. Where the provider keeps the view in one record
-// (core.ViewStore), suspicion is a vote in it, and two votes evict; else the provider's own time decides.
+// Only the provider, or an operator, takes a member out. A member from which nothing has come for
+// Config.ProbeMisses intervals of Config.ProbeInterval, or at whose address nobody listens, is a suspect:
+// nothing new is placed there, and where its grains are is asked anew. Where the provider keeps the view
+// in one record (core.ViewStore), suspicion is a vote in it, and two votes evict; else the provider's own
+// time decides.
 // A member whose own timers are late is more patient, and not ready. Block is the operator's.
 //
 // # Which lookup honours which strategy

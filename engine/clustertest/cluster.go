@@ -123,6 +123,8 @@ func (c *Cluster) NewAt(i int) *cluster.Node {
 	return c.make(false, c.Node(i).Address()).node
 }
 
+// start brings a node up. Its context, like those of the other methods, is not the test's own: that one has
+// ended when cleanups run, which stop the nodes.
 func (c *Cluster) start(m *member) *cluster.Node {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeout)
