@@ -1,0 +1,2 @@
+// Package redis keeps the items of a core.Store in Redis, by go-redis.
+package redis
