@@ -1,0 +1,253 @@
+package viewkeeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/granary-go/granary/core"
+)
+
+// Config says how a Provider keeps its view. TTL and Promises are needed.
+type Config struct {
+	Name     string        // of the product, for errors
+	Promises core.Promises // what the backend's word is worth
+	TTL      time.Duration // of leases: renewed each 0.3 of it
+}
+
+// Provider is the membership of one node. It offers core.ViewStore, core.MemberLeases and core.Refresher. Safe
+// for concurrent use.
+type Provider struct {
+	cfg     Config
+	backend Backend
+
+	wake chan struct{} // holds at most one: there may be something new
+	base context.Context
+	end  context.CancelCauseFunc // of base, by Leave
+	all  sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	env     core.Env
+	state   state
+	self    core.Member
+	lineage string // in which self is listed
+	evicted bool
+	written bool // a row of self may be stored
+	driven  bool // RenewLease was called: whoever called it renews from now on
+}
+
+// state is the stage of life of a Provider.
+type state uint8
+
+const (
+	idle state = iota
+	joining
+	member
+	watcher
+	left
+)
+
+// New makes the membership of one node. It does no I/O.
+func New(cfg Config, b Backend) *Provider {
+	p := &Provider{cfg: cfg, backend: b, wake: make(chan struct{}, 1)}
+	p.base, p.end = context.WithCancelCause(context.Background()) // the one root of this provider
+	return p
+}
+
+// Promises says what the backend's word is worth.
+func (p *Provider) Promises() core.Promises { return p.cfg.Promises }
+
+// LeaseTTL is that of Config.
+func (p *Provider) LeaseTTL() time.Duration { return p.cfg.TTL }
+
+// Join stores self and starts reporting.
+func (p *Provider) Join(ctx context.Context, env core.Env, self core.Member, report func(*core.View)) error {
+	ctx, end, err := p.begin(ctx, env, joining)
+	if err != nil {
+		return p.named("join", err)
+	}
+	defer end()
+	p.mu.Lock()
+	p.self = self
+	p.mu.Unlock()
+	v, err := p.admit(ctx, self)
+	if err != nil {
+		return p.named("join", p.over(ctx, err))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state != joining {
+		return p.named("join", core.ErrStopped)
+	}
+	p.state, p.lineage = member, v.Lineage()
+	p.start("reports", func(ctx context.Context) { p.reports(ctx, v, report) })
+	p.start("renewals", p.renewals)
+	return nil
+}
+
+// Watch reports without becoming a member.
+func (p *Provider) Watch(ctx context.Context, env core.Env, report func(*core.View)) error {
+	_, end, err := p.begin(ctx, env, watcher)
+	if err != nil {
+		return p.named("watch", err)
+	}
+	defer end()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == watcher {
+		p.start("reports", func(ctx context.Context) { p.reports(ctx, nil, report) })
+	}
+	return nil
+}
+
+// begin passes from idle to the state next. The context that it returns ends with Leave too.
+func (p *Provider) begin(ctx context.Context, env core.Env, next state) (context.Context, func(), error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.state == left:
+		return nil, nil, core.ErrStopped
+	case p.state != idle:
+		return nil, nil, fmt.Errorf("called a second time: %w", core.ErrInvalid)
+	case ctx.Err() != nil:
+		return nil, nil, ctx.Err()
+	}
+	p.env, p.state = env, next
+	ctx, end := p.until(ctx)
+	return ctx, end, nil
+}
+
+// until is ctx, ended by Leave.
+func (p *Provider) until(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(p.base, func() { cancel(core.ErrStopped) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// start runs do in a goroutine that Leave ends and waits for. p.mu is held.
+func (p *Provider) start(name string, do func(context.Context)) {
+	p.all.Add(1)
+	p.env.Go(p.cfg.Name+"."+name, func() {
+		defer p.all.Done()
+		do(p.base)
+	})
+}
+
+// Update replaces this member's own row.
+func (p *Provider) Update(ctx context.Context, self core.Member) error {
+	if err := p.ready(ctx, self.ID); err != nil {
+		return p.named("update", err)
+	}
+	ctx, end := p.until(ctx)
+	defer end()
+	if err := p.replace(ctx, self); err != nil {
+		return p.named("update", p.over(ctx, err))
+	}
+	p.kick()
+	return nil
+}
+
+// SwapView stores next if the record still is old.
+func (p *Provider) SwapView(ctx context.Context, old *core.View, next core.ViewRecord) (*core.View, error) {
+	p.mu.Lock()
+	id := p.self.ID
+	p.mu.Unlock()
+	if err := p.ready(ctx, id); err != nil {
+		return nil, p.named("swap", err)
+	}
+	ctx, end := p.until(ctx)
+	defer end()
+	v, err := p.swap(ctx, old, next)
+	if err != nil {
+		return v, p.named("swap", p.over(ctx, err))
+	}
+	p.kick()
+	return v, nil
+}
+
+// RenewLease extends the lease, if the member is still listed. Until its first call the provider renews by
+// itself; from then on the lease runs out unless it is called again.
+func (p *Provider) RenewLease(ctx context.Context) error {
+	p.mu.Lock()
+	p.driven = true
+	id := p.self.ID
+	p.mu.Unlock()
+	if err := p.ready(ctx, id); err != nil {
+		return p.named("renew", err)
+	}
+	ctx, end := p.until(ctx)
+	defer end()
+	if err := p.backend.Renew(ctx, id); err != nil {
+		return p.named("renew", p.over(ctx, err))
+	}
+	return nil
+}
+
+// Refresh has the backend read now. It returns at once.
+func (p *Provider) Refresh() { p.kick() }
+
+func (p *Provider) kick() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Leave removes self, if it has joined, ends the reports and the renewals, and waits for them.
+func (p *Provider) Leave(ctx context.Context) error {
+	p.mu.Lock()
+	id, gone := p.self.ID, !p.written || p.evicted
+	p.state = left
+	p.end(core.ErrStopped)
+	p.mu.Unlock()
+	p.all.Wait()
+	if gone {
+		return nil
+	}
+	err := p.remove(ctx, id)
+	if err = errors.Join(err, p.backend.Release(ctx, id)); err != nil {
+		return p.named("leave", err)
+	}
+	return nil
+}
+
+// ready tells why p cannot act as the member id now; nil if it can.
+func (p *Provider) ready(ctx context.Context, id core.MemberID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.state == left:
+		return core.ErrStopped
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case p.state != member || id != p.self.ID:
+		return fmt.Errorf("%q has not joined here: %w", id, core.ErrInvalid)
+	case p.evicted:
+		return fmt.Errorf("member %q is not listed any more: %w", id, core.ErrEvicted)
+	}
+	return nil
+}
+
+// over says ErrStopped where Leave has ended what err tells of.
+func (p *Provider) over(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); errors.Is(cause, core.ErrStopped) {
+		return fmt.Errorf("%w: %w", core.ErrStopped, err)
+	}
+	return err
+}
+
+func (p *Provider) named(what string, err error) error {
+	return fmt.Errorf("%s: %s: %w", p.cfg.Name, what, err)
+}
+
+func attrError(err error) slog.Attr { return slog.String("error", err.Error()) }
+
+var (
+	_ core.Provider     = (*Provider)(nil)
+	_ core.ViewStore    = (*Provider)(nil)
+	_ core.MemberLeases = (*Provider)(nil)
+	_ core.Refresher    = (*Provider)(nil)
+)
