@@ -27,18 +27,20 @@ type Backend interface {
 	// ErrConflict: it is another one's turn. After any other error it may be stored or not.
 	Write(ctx context.Context, old string, next core.Topology, record []byte) error
 
-	// Lease makes the lease of a member that is about to be stored, where the backend needs it before.
+	// Lease makes the lease of a member that is about to be stored, or that has lost it while it was stored,
+	// where the backend needs it before.
 	Lease(ctx context.Context, id core.MemberID) error
 
 	// Renew extends the lease. ErrEvicted: there is none any more.
 	Renew(ctx context.Context, id core.MemberID) error
 
-	// Release ends the lease, where leaving the record did not.
+	// Release ends the lease of a member that is about to leave the record, where leaving it does not.
 	Release(ctx context.Context, id core.MemberID) error
 
 	// Await returns when there may be something newer than what seen shows, or ctx ends; or earlier.
 	Await(ctx context.Context, seen Snapshot) error
 
-	// Watches reports whether the backend takes leases away by itself. It always gives the same answer.
+	// Watches reports whether the backend takes leases away by itself. It always gives the same answer. A member
+	// without one is taken out 0.15 TTL later, unless it has made another until then.
 	Watches() bool
 }

@@ -7,7 +7,8 @@
 // Every member counts for itself: one whose lease was not renewed for a TTL, by the counter's own monotonic
 // clock and since the counter saw the last renewal, is taken out of the record. Nobody's wall clock takes
 // part. Whoever could not read for half a TTL starts to count anew, so an outage or a pause of the backend,
-// however long, takes nobody out. A backend that watches leases itself (Watches) is believed instead.
+// however long, takes nobody out. A backend that watches leases itself (Watches) is believed instead, after a
+// grace of 0.15 TTL in which a living member makes its lease again.
 //
 // # A lost row
 //

@@ -36,6 +36,7 @@ type Provider struct {
 	lineage string // in which self is listed
 	evicted bool
 	written bool // a row of self may be stored
+	leased  bool // a lease of self may have been made
 	driven  bool // RenewLease was called: whoever called it renews from now on
 }
 
@@ -116,8 +117,9 @@ func (p *Provider) begin(ctx context.Context, env core.Env, next state) (context
 		return nil, nil, ctx.Err()
 	}
 	p.env, p.state = env, next
+	p.all.Add(1) // Leave waits for a Join under way, whose row could else come after it
 	ctx, end := p.until(ctx)
-	return ctx, end, nil
+	return ctx, func() { end(); p.all.Done() }, nil
 }
 
 // until is ctx, ended by Leave.
@@ -196,21 +198,30 @@ func (p *Provider) kick() {
 	}
 }
 
-// Leave removes self, if it has joined, ends the reports and the renewals, and waits for them.
+// Leave removes self, if it has joined, ends the reports and the renewals, and waits for them. The lease ends
+// first: where a write needs one, none of this member can come after it.
 func (p *Provider) Leave(ctx context.Context) error {
 	p.mu.Lock()
-	id, gone := p.self.ID, !p.written || p.evicted
 	p.state = left
 	p.end(core.ErrStopped)
 	p.mu.Unlock()
 	p.all.Wait()
-	if gone {
-		return nil
+	p.mu.Lock()
+	id, leased, listed := p.self.ID, p.leased, p.written && !p.evicted
+	p.mu.Unlock()
+	var errs []error
+	if leased {
+		errs = append(errs, p.backend.Release(ctx, id))
 	}
-	err := p.remove(ctx, id)
-	if err = errors.Join(err, p.backend.Release(ctx, id)); err != nil {
+	if listed {
+		errs = append(errs, p.remove(ctx, id))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return p.named("leave", err)
 	}
+	p.mu.Lock()
+	p.leased, p.written = false, false
+	p.mu.Unlock()
 	return nil
 }
 

@@ -88,7 +88,7 @@ func (p *Provider) edit(ctx context.Context, guard time.Duration, change func(*c
 func (p *Provider) admit(ctx context.Context, self core.Member) (*core.View, error) {
 	tried := false // a try of ours may have stored the row
 	for wait := p.newPause(); ; {
-		err := p.backend.Lease(ctx, self.ID)
+		err := p.lease(ctx, self.ID)
 		if err == nil {
 			var v *core.View
 			v, err = p.edit(ctx, p.cfg.TTL, func(old *core.View, r core.ViewRecord) (core.ViewRecord, error) {
@@ -119,6 +119,14 @@ func (p *Provider) admit(ctx context.Context, self core.Member) (*core.View, err
 			return nil, fmt.Errorf("%w: %w", over, err)
 		}
 	}
+}
+
+// lease makes the lease of self.
+func (p *Provider) lease(ctx context.Context, id core.MemberID) error {
+	p.mu.Lock()
+	p.leased = true
+	p.mu.Unlock()
+	return p.backend.Lease(ctx, id)
 }
 
 func (p *Provider) setWritten() {

@@ -19,12 +19,12 @@ func (p *Provider) reports(ctx context.Context, stored *core.View, report func(*
 		}
 	}
 	tell(stored)
-	j := judge{ttl: p.cfg.TTL, trusts: p.backend.Watches(), seen: map[core.MemberID]sighting{}}
+	j := judge{ttl: p.cfg.TTL, grace: p.cfg.TTL * 3 / 20, trusts: p.backend.Watches(), seen: map[core.MemberID]sighting{}}
 	wait := p.newPause()
 	for ctx.Err() == nil {
 		v, s, err := p.present(ctx)
 		if err == nil {
-			v, err = p.keepRow(ctx, v)
+			v, err = p.keepRow(ctx, v, s)
 		}
 		if err != nil {
 			p.env.Logger.Warn("the view cannot be read", attrError(err))
@@ -33,8 +33,9 @@ func (p *Provider) reports(ctx context.Context, stored *core.View, report func(*
 		}
 		wait = p.newPause()
 		tell(v)
-		p.expire(ctx, j.silent(v, s, p.selfID(), p.env.Clock.Elapsed()))
-		p.await(ctx, s)
+		silent, due := j.silent(v, s, p.selfID(), p.env.Clock.Elapsed())
+		p.expire(ctx, silent)
+		p.await(ctx, s, due)
 	}
 }
 
@@ -47,8 +48,9 @@ func (p *Provider) selfID() core.MemberID {
 	return p.self.ID
 }
 
-// keepRow stores the row of self again where the backend has lost it, and notes an eviction.
-func (p *Provider) keepRow(ctx context.Context, v *core.View) (*core.View, error) {
+// keepRow stores the row of self again where the backend has lost it, makes a lost lease again, and notes an
+// eviction.
+func (p *Provider) keepRow(ctx context.Context, v *core.View, s Snapshot) (*core.View, error) {
 	id := p.selfID()
 	if id == "" {
 		return v, nil
@@ -58,7 +60,7 @@ func (p *Provider) keepRow(ctx context.Context, v *core.View) (*core.View, error
 			p.mu.Lock()
 			p.lineage = v.Lineage()
 			p.mu.Unlock()
-			return v, nil
+			return v, p.keepLease(ctx, id, s)
 		}
 	}
 	if !p.wiped(v) {
@@ -83,6 +85,16 @@ func (p *Provider) keepRow(ctx context.Context, v *core.View) (*core.View, error
 	return again, err
 }
 
+// keepLease makes the lease of self again where the backend has taken it away and the row still stands, as after
+// a pause of the backend. Where the lease is driven from outside, its end is final.
+func (p *Provider) keepLease(ctx context.Context, id core.MemberID, s Snapshot) error {
+	if _, held := s.Leases[id]; held || !p.backend.Watches() || p.isDriven() {
+		return nil
+	}
+	p.env.Logger.Warn("the backend has taken the lease of this member away, and it is made again")
+	return p.lease(ctx, id)
+}
+
 // expire takes silent members out.
 func (p *Provider) expire(ctx context.Context, ids []core.MemberID) {
 	if len(ids) == 0 || ctx.Err() != nil {
@@ -95,11 +107,11 @@ func (p *Provider) expire(ctx context.Context, ids []core.MemberID) {
 	p.kick()
 }
 
-// await waits for news, at most a quarter of a TTL: a watch may be lost without a word.
-func (p *Provider) await(ctx context.Context, s Snapshot) {
+// await waits for news, at most for due and for a quarter of a TTL: a watch may be lost without a word.
+func (p *Provider) await(ctx context.Context, s Snapshot, due time.Duration) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer p.env.Clock.AfterFunc(p.cfg.TTL/4, cancel)()
+	defer p.env.Clock.AfterFunc(min(due, p.cfg.TTL/4), cancel)()
 	news := make(chan struct{})
 	p.env.Go(p.cfg.Name+".await", func() {
 		defer close(news)
@@ -161,7 +173,8 @@ func (p *Provider) newPause() func(context.Context) error {
 	}
 }
 
-// sighting is when a renewal was first seen, by the clock of whoever saw it.
+// sighting is when a renewal was first seen, by the clock of whoever saw it; or, where the backend takes leases
+// away, that there is none.
 type sighting struct {
 	renewal uint64
 	at      time.Duration
@@ -170,31 +183,30 @@ type sighting struct {
 // judge is what one member knows of the others' leases. It holds as many as there are members.
 type judge struct {
 	ttl    time.Duration
-	trusts bool // the backend takes leases away
+	grace  time.Duration // for a lease that the backend has taken away: it may be made again
+	trusts bool          // the backend takes leases away
 	last   time.Duration
 	seen   map[core.MemberID]sighting
 }
 
-// silent are the members whose lease has run out, as far as self can tell at now.
-func (j *judge) silent(v *core.View, s Snapshot, self core.MemberID, now time.Duration) (out []core.MemberID) {
+// silent are the members whose lease has run out, as far as self can tell at now, and how long it is until
+// there may be one more.
+func (j *judge) silent(v *core.View, s Snapshot, self core.MemberID, now time.Duration) (out []core.MemberID, due time.Duration) {
 	if v == nil || self == "" {
-		return nil
+		return nil, j.ttl
 	}
 	if now-j.last > j.ttl/2 {
 		clear(j.seen) // what happened meanwhile nobody has seen
 	}
-	j.last = now
+	j.last, due = now, j.ttl
 	for m := range v.All() {
-		renewal, held := s.Leases[m.ID]
-		known, ok := j.seen[m.ID]
+		left := j.left(m.ID, s, now)
 		switch {
 		case m.ID == self:
-		case j.trusts && !held:
+		case left <= 0:
 			out = append(out, m.ID)
-		case !ok || known.renewal != renewal || j.trusts:
-			j.seen[m.ID] = sighting{renewal, now}
-		case now-known.at >= j.ttl:
-			out = append(out, m.ID)
+		default:
+			due = min(due, left)
 		}
 	}
 	for id := range j.seen {
@@ -202,5 +214,24 @@ func (j *judge) silent(v *core.View, s Snapshot, self core.MemberID, now time.Du
 			delete(j.seen, id)
 		}
 	}
-	return out
+	return out, due
+}
+
+// left is how long the member id still has at now, as far as its lease tells.
+func (j *judge) left(id core.MemberID, s Snapshot, now time.Duration) time.Duration {
+	renewal, held := s.Leases[id]
+	limit := j.ttl
+	if j.trusts {
+		if held {
+			delete(j.seen, id)
+			return limit
+		}
+		limit = j.grace
+	}
+	known, ok := j.seen[id]
+	if !ok || known.renewal != renewal {
+		known = sighting{renewal, now}
+		j.seen[id] = known
+	}
+	return limit - (now - known.at)
 }
