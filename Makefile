@@ -7,7 +7,7 @@ unexport GOWORK
 
 DEV = GOWORK=off go run -C tools ./dev
 
-.PHONY: test lint verify fuzz sim zoo bench generate wire tidy
+.PHONY: test lint verify fuzz sim zoo bench consumer release generate wire tidy
 
 test: ## every check: make test [ONLY=regexp of steps] [LOG=file]
 	@$(DEV) test $(if $(ONLY),-only '$(ONLY)') $(if $(LOG),-log '$(abspath $(LOG))')
@@ -36,6 +36,12 @@ generate: ## protobuf, grains and wire, with pinned tools
 
 wire: ## compare committed injectors with what wire generates
 	@GOWORK=off go run -C tools ./wirecheck
+
+consumer: ## use the modules as an outside program would: make consumer [ONLY=regexp of names] [RELEASED=version of a release commit]
+	@GOWORK=off go run -C tools ./consumer $(if $(ONLY),-only '$(ONLY)') $(if $(RELEASED),-released $(RELEASED))
+
+release: ## make this checkout a release commit, and print its tags: make release VERSION=v0.2.0
+	@GOWORK=off go run -C tools ./release $(VERSION)
 
 lint: ## format and vet
 	@$(DEV) test -only '^(format|vet)$$'

@@ -50,6 +50,7 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		check("verify", "make verify", func(context.Context) error { return verifyError(w) }),
 		check("differences", "make test ONLY='tests|differences'", func(context.Context) error { return checkDifferences(w, w.whole(passes)) }),
 		check("docs", "make test ONLY=docs", func(ctx context.Context) error { return checkDocs(ctx, w, names(steps)) }),
+		check("consumer", "make consumer", w.runs("tools", outsideWork, "go", "run", "./consumer")),
 		fuzzShort(w),
 		check("sim-short", "make sim SEEDS=200", func(ctx context.Context) error { return simShort(ctx, w) }),
 		check("bench-short", "make bench ROWS='^(tell1|ask64|rask64|grainremote64)$' ROUNDS=1", func(ctx context.Context) error { return benchShort(ctx, w) }),
