@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -24,20 +23,29 @@ type Provider struct {
 	cfg     Config
 	backend Backend
 
-	wake chan struct{} // holds at most one: there may be something new
 	base context.Context
 	end  context.CancelCauseFunc // of base, by Leave
-	all  sync.WaitGroup
+	all  sync.WaitGroup          // of goroutines, and of a Join in progress
+
+	reading, watching, expiring bool // these fail; of the goroutine of reports
+	renewing                    bool // this fails; of the goroutine of renewals
 
 	mu      sync.Mutex // guards what follows
 	env     core.Env
 	state   state
 	self    core.Member
-	lineage string // in which self is listed
+	lineage string // in which self was listed last, and the epoch of that view
+	epoch   uint64
 	evicted bool
 	written bool // a row of self may be stored
 	leased  bool // a lease of self may have been made
-	driven  bool // RenewLease was called: whoever called it renews from now on
+	driven  bool // RenewLease was called: whoever called it renews from now on, and counts on the lease
+
+	record []byte     // as read last, and its view
+	parsed *core.View // nil: of none
+
+	interrupt func() // ends the wait for news; nil: nobody waits
+	kicked    bool   // somebody asked for a read while nobody waited
 }
 
 // state is the stage of life of a Provider.
@@ -53,7 +61,7 @@ const (
 
 // New makes the membership of one node. It does no I/O.
 func New(cfg Config, b Backend) *Provider {
-	p := &Provider{cfg: cfg, backend: b, wake: make(chan struct{}, 1)}
+	p := &Provider{cfg: cfg, backend: b}
 	p.base, p.end = context.WithCancelCause(context.Background()) // the one root of this provider
 	return p
 }
@@ -71,10 +79,10 @@ func (p *Provider) Join(ctx context.Context, env core.Env, self core.Member, rep
 		return p.named("join", err)
 	}
 	defer end()
-	p.mu.Lock()
-	p.self = self
-	p.mu.Unlock()
 	v, err := p.admit(ctx, self)
+	if errors.Is(err, core.ErrConflict) {
+		p.setWritten(self, false) // what is stored is another's
+	}
 	if err != nil {
 		return p.named("join", p.over(ctx, err))
 	}
@@ -83,25 +91,49 @@ func (p *Provider) Join(ctx context.Context, env core.Env, self core.Member, rep
 	if p.state != joining {
 		return p.named("join", core.ErrStopped)
 	}
-	p.state, p.lineage = member, v.Lineage()
-	p.start("reports", func(ctx context.Context) { p.reports(ctx, v, report) })
+	p.state, p.self, p.lineage, p.epoch = member, self, v.Lineage(), v.Epoch()
+	p.report(v, report)
 	p.start("renewals", p.renewals)
 	return nil
 }
 
-// Watch reports without becoming a member.
+// Watch reports without becoming a member. It returns when the backend has answered.
 func (p *Provider) Watch(ctx context.Context, env core.Env, report func(*core.View)) error {
-	_, end, err := p.begin(ctx, env, watcher)
+	ctx, end, err := p.begin(ctx, env, watcher)
 	if err != nil {
 		return p.named("watch", err)
 	}
 	defer end()
+	var v *core.View
+	err = p.insist(ctx, "watch", func() (err error) {
+		v, _, err = p.present(ctx)
+		return err
+	})
+	if err != nil {
+		return p.named("watch", p.over(ctx, err))
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state == watcher {
-		p.start("reports", func(ctx context.Context) { p.reports(ctx, nil, report) })
+	if p.state != watcher {
+		return p.named("watch", core.ErrStopped)
 	}
+	p.report(v, report)
 	return nil
+}
+
+// insist does try until it ends well, or as it always will, or ctx has ended.
+func (p *Provider) insist(ctx context.Context, what string, try func() error) error {
+	failing := false
+	for wait := p.newPause(); ; {
+		err := try()
+		p.note(ctx, &failing, what+" is tried again", err)
+		if err == nil || final(err) {
+			return err
+		}
+		if over := wait(ctx); over != nil {
+			return fmt.Errorf("%w: %w", over, err)
+		}
+	}
 }
 
 // begin passes from idle to the state next. The context that it returns ends with Leave too.
@@ -117,7 +149,7 @@ func (p *Provider) begin(ctx context.Context, env core.Env, next state) (context
 		return nil, nil, ctx.Err()
 	}
 	p.env, p.state = env, next
-	p.all.Add(1) // Leave waits for a Join under way, whose row could else come after it
+	p.all.Add(1)
 	ctx, end := p.until(ctx)
 	return ctx, func() { end(); p.all.Done() }, nil
 }
@@ -127,6 +159,14 @@ func (p *Provider) until(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(p.base, func() { cancel(core.ErrStopped) })
 	return ctx, func() { stop(); cancel(nil) }
+}
+
+// report starts to tell of views, beginning with v. p.mu is held.
+func (p *Provider) report(v *core.View, report func(*core.View)) {
+	if r, ok := p.backend.(Runner); ok {
+		p.start("watch", r.Run)
+	}
+	p.start("reports", func(ctx context.Context) { p.reports(ctx, v, report) })
 }
 
 // start runs do in a goroutine that Leave ends and waits for. p.mu is held.
@@ -191,30 +231,24 @@ func (p *Provider) RenewLease(ctx context.Context) error {
 // Refresh has the backend read now. It returns at once.
 func (p *Provider) Refresh() { p.kick() }
 
-func (p *Provider) kick() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Leave removes self, if it has joined, ends the reports and the renewals, and waits for them. The lease ends
+// Leave removes self, if it may be stored, ends the reports and the renewals, and waits for them. The lease ends
 // first: where a write needs one, none of this member can come after it.
 func (p *Provider) Leave(ctx context.Context) error {
 	p.mu.Lock()
+	joined := p.state == member
 	p.state = left
 	p.end(core.ErrStopped)
 	p.mu.Unlock()
 	p.all.Wait()
 	p.mu.Lock()
-	id, leased, listed := p.self.ID, p.leased, p.written && !p.evicted
+	id, leased, stored := p.self.ID, p.leased, p.written && !p.evicted
 	p.mu.Unlock()
 	var errs []error
 	if leased {
 		errs = append(errs, p.backend.Release(ctx, id))
 	}
-	if listed {
-		errs = append(errs, p.remove(ctx, id))
+	if stored {
+		errs = append(errs, p.remove(ctx, id, joined))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return p.named("leave", err)
@@ -253,8 +287,6 @@ func (p *Provider) over(ctx context.Context, err error) error {
 func (p *Provider) named(what string, err error) error {
 	return fmt.Errorf("%s: %s: %w", p.cfg.Name, what, err)
 }
-
-func attrError(err error) slog.Attr { return slog.String("error", err.Error()) }
 
 var (
 	_ core.Provider     = (*Provider)(nil)

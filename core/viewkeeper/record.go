@@ -1,11 +1,13 @@
 package viewkeeper
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/granary-go/granary/core"
@@ -18,8 +20,16 @@ func (p *Provider) present(ctx context.Context) (*core.View, Snapshot, error) {
 	if err != nil {
 		return nil, s, err
 	}
-	v, err := parse(s.Record)
-	return v, s, err
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.parsed == nil || !bytes.Equal(s.Record, p.record) {
+		v, err := parse(s.Record)
+		if err != nil {
+			return nil, s, err
+		}
+		p.parsed, p.record = v, s.Record
+	}
+	return p.parsed, s, nil
 }
 
 func parse(record []byte) (*core.View, error) {
@@ -27,16 +37,31 @@ func parse(record []byte) (*core.View, error) {
 		return nil, nil
 	}
 	var r core.ViewRecord
-	if err := json.Unmarshal(record, &r); err != nil {
+	err := json.Unmarshal(record, &r)
+	if err == nil && (r.Lineage == "" || r.WriteID == "") {
+		err = errors.New("it has no lineage or no write ID")
+	}
+	var v *core.View
+	if err == nil {
+		v, err = core.NewView(r)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the view record cannot be read; mend it, or remove it to begin anew: %w: %w", err, core.ErrInvalid)
 	}
-	return core.NewView(r)
+	return v, nil
 }
 
 // store writes next in place of old, and returns what is stored then.
-func (p *Provider) store(ctx context.Context, old *core.View, next core.ViewRecord, guard time.Duration) (*core.View, error) {
-	stamp := viewedit.Stamp{WriteID: newID(), Lineage: newID(), Now: p.env.Clock.Now(), Guard: guard}
-	v, err := viewedit.Next(old, next, stamp)
+func (p *Provider) store(ctx context.Context, old *core.View, next core.ViewRecord) (*core.View, error) {
+	was := ""
+	if old != nil {
+		r := old.Record()
+		if was = r.WriteID; r.Format != core.RecordFormat {
+			return nil, fmt.Errorf("the view record is of format %d, and this version writes format %d; run the version that its other members run: %w",
+				r.Format, core.RecordFormat, core.ErrUnsupported)
+		}
+	}
+	v, err := viewedit.Next(old, next, p.stamp())
 	if err != nil {
 		return nil, err
 	}
@@ -44,11 +69,22 @@ func (p *Provider) store(ctx context.Context, old *core.View, next core.ViewReco
 	if err != nil {
 		return nil, err
 	}
-	was := ""
-	if old != nil {
-		was = old.Record().WriteID
-	}
 	return v, p.backend.Write(ctx, was, core.Diff(old, v), record)
+}
+
+// stamp is that of the next write. A new lineage begins above all epochs that were seen here. A member that is
+// replaced has a guard only where leases are counted on: nobody else would ever count it to its end.
+func (p *Provider) stamp() viewedit.Stamp {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := viewedit.Stamp{WriteID: newID(), Lineage: newID(), Now: p.env.Clock.Now()}
+	if floor := time.UnixMilli(int64(p.epoch + 1)); s.Now.Before(floor) { // #nosec G115 -- Unix milliseconds and some
+		s.Now = floor
+	}
+	if p.driven {
+		s.Guard = p.cfg.TTL
+	}
+	return s
 }
 
 // newID is 128 random bits as text.
@@ -57,10 +93,13 @@ func newID() string { return fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint6
 // errSame ends an edit that would change nothing.
 var errSame = errors.New("nothing to change")
 
+// change makes the next record of the present one. old is nil and r empty where there is none.
+type change func(old *core.View, r core.ViewRecord, s Snapshot) (core.ViewRecord, error)
+
 // edit stores what change makes of the present record, again while others come first.
-func (p *Provider) edit(ctx context.Context, guard time.Duration, change func(*core.View, core.ViewRecord) (core.ViewRecord, error)) (*core.View, error) {
+func (p *Provider) edit(ctx context.Context, change change) (*core.View, error) {
 	for wait := p.newPause(); ; {
-		old, _, err := p.present(ctx)
+		old, s, err := p.present(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -68,10 +107,10 @@ func (p *Provider) edit(ctx context.Context, guard time.Duration, change func(*c
 		if old != nil {
 			record = old.Record()
 		}
-		if record, err = change(old, record); err != nil {
+		if record, err = change(old, record, s); err != nil {
 			return old, err
 		}
-		v, err := p.store(ctx, old, record, guard)
+		v, err := p.store(ctx, old, record)
 		if err == nil {
 			return v, nil
 		}
@@ -85,40 +124,33 @@ func (p *Provider) edit(ctx context.Context, guard time.Duration, change func(*c
 }
 
 // admit stores the row of self, and tries again while the backend is away or the record is full.
-func (p *Provider) admit(ctx context.Context, self core.Member) (*core.View, error) {
+func (p *Provider) admit(ctx context.Context, self core.Member) (v *core.View, err error) {
 	tried := false // a try of ours may have stored the row
-	for wait := p.newPause(); ; {
+	err = p.insist(ctx, "the join", func() error {
 		err := p.lease(ctx, self.ID)
-		if err == nil {
-			var v *core.View
-			v, err = p.edit(ctx, p.cfg.TTL, func(old *core.View, r core.ViewRecord) (core.ViewRecord, error) {
-				if old != nil && tried {
-					if row, listed := old.Member(self.ID); listed && row.Address == self.Address {
-						return r, errSame
-					}
-				}
-				if viewedit.Full(r) {
-					return r, fmt.Errorf("the record is full of departures whose guards run: %w", core.ErrBusy)
-				}
-				r, err := viewedit.Admit(r, self)
-				if err == nil {
-					tried = true
-					p.setWritten()
-				}
-				return r, err
-			})
-			if err == nil || errors.Is(err, errSame) {
-				return v, nil
+		if err != nil {
+			return err
+		}
+		v, err = p.edit(ctx, func(old *core.View, r core.ViewRecord, _ Snapshot) (core.ViewRecord, error) {
+			if tried && stored(old, self) {
+				return r, errSame
 			}
+			if viewedit.Full(r) {
+				return r, fmt.Errorf("the record is full of departures whose guards run: %w", core.ErrBusy)
+			}
+			r, err := viewedit.Admit(r, self)
+			if err == nil {
+				tried = true
+				p.setWritten(self, true)
+			}
+			return r, err
+		})
+		if errors.Is(err, errSame) {
+			err = nil
 		}
-		if final(err) {
-			return nil, err
-		}
-		p.env.Logger.Warn("join is tried again", attrError(err))
-		if over := wait(ctx); over != nil {
-			return nil, fmt.Errorf("%w: %w", over, err)
-		}
-	}
+		return err
+	})
+	return v, err
 }
 
 // lease makes the lease of self.
@@ -129,20 +161,30 @@ func (p *Provider) lease(ctx context.Context, id core.MemberID) error {
 	return p.backend.Lease(ctx, id)
 }
 
-func (p *Provider) setWritten() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.written = true
+// stored reports whether v lists self at its address.
+func stored(v *core.View, self core.Member) bool {
+	if v == nil {
+		return false
+	}
+	row, listed := v.Member(self.ID)
+	return listed && row.Address == self.Address
 }
 
-// final reports whether another try of a join would end no better.
+// setWritten notes whether a row of self may be stored.
+func (p *Provider) setWritten(self core.Member, maybe bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.self, p.written = self, maybe
+}
+
+// final reports whether another try would end no better.
 func final(err error) bool {
 	return errors.Is(err, core.ErrConflict) || errors.Is(err, core.ErrInvalid) || errors.Is(err, core.ErrUnsupported)
 }
 
 // replace changes the row of self.
 func (p *Provider) replace(ctx context.Context, self core.Member) error {
-	_, err := p.edit(ctx, 0, func(old *core.View, r core.ViewRecord) (core.ViewRecord, error) {
+	_, err := p.edit(ctx, func(old *core.View, r core.ViewRecord, _ Snapshot) (core.ViewRecord, error) {
 		next, listed := viewedit.Replace(r, self)
 		switch {
 		case listed:
@@ -160,31 +202,56 @@ func (p *Provider) replace(ctx context.Context, self core.Member) error {
 	return err
 }
 
-// wiped reports whether a view without self is one of a backend that has lost its data.
+// wiped reports whether a view without self is one of a backend that has lost its data, and nobody counts on
+// the lease.
 func (p *Provider) wiped(v *core.View) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return v == nil || v.Lineage() != p.lineage && !viewedit.Departed(v.Record(), p.self.ID)
+	return !p.driven && p.isWiped(v)
 }
 
-// remove takes a row out, if it is there, with no guard: nothing of the member acts any more.
-func (p *Provider) remove(ctx context.Context, ids ...core.MemberID) error {
-	_, err := p.edit(ctx, 0, func(_ *core.View, r core.ViewRecord) (core.ViewRecord, error) {
-		found := false
-		for _, id := range ids {
-			var listed bool
-			r, listed = viewedit.Remove(r, id, 0)
-			found = found || listed
-		}
-		if !found {
+// isWiped reports whether v, which does not list self, is what data that were lost have left: nothing, another
+// lineage, or an older epoch than one that listed it. p.mu is held.
+func (p *Provider) isWiped(v *core.View) bool {
+	return v == nil || (v.Lineage() != p.lineage || v.Epoch() < p.epoch) && !viewedit.Departed(v.Record(), p.self.ID)
+}
+
+// remove takes the row of this member out, with no guard: nothing of it acts any more. Where a write of a join
+// may be under way it writes even if there is no row, so that the one under way finds another record.
+func (p *Provider) remove(ctx context.Context, id core.MemberID, joined bool) error {
+	_, err := p.edit(ctx, func(old *core.View, r core.ViewRecord, _ Snapshot) (core.ViewRecord, error) {
+		next, listed := viewedit.Remove(r, id, 0)
+		if !listed && (joined || old == nil) {
 			return r, errSame
 		}
-		return r, nil
+		return next, nil
 	})
 	if errors.Is(err, errSame) {
 		return nil
 	}
 	return err
+}
+
+// removeSilent takes out those who still are as they were judged.
+func (p *Provider) removeSilent(ctx context.Context, silent map[core.MemberID]sighting) (gone []core.MemberID, err error) {
+	_, err = p.edit(ctx, func(_ *core.View, r core.ViewRecord, s Snapshot) (core.ViewRecord, error) {
+		gone = nil
+		for id, seen := range silent {
+			next, listed := viewedit.Remove(r, id, 0)
+			if listed && seen.same(id, s) {
+				r, gone = next, append(gone, id)
+			}
+		}
+		if len(gone) == 0 {
+			return r, errSame
+		}
+		slices.Sort(gone)
+		return r, nil
+	})
+	if errors.Is(err, errSame) {
+		return nil, nil
+	}
+	return gone, err
 }
 
 // swap stores next in place of old.
@@ -196,7 +263,7 @@ func (p *Provider) swap(ctx context.Context, old *core.View, next core.ViewRecor
 	if old == nil || now == nil || now.Compare(old) != core.Same {
 		return now, fmt.Errorf("the record is not the old one any more: %w", core.ErrConflict)
 	}
-	v, err := p.store(ctx, now, next, p.cfg.TTL)
+	v, err := p.store(ctx, now, next)
 	if errors.Is(err, core.ErrConflict) {
 		if now, _, bad := p.present(ctx); bad == nil {
 			return now, err

@@ -3,6 +3,7 @@ package viewkeeper
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -19,24 +20,44 @@ func (p *Provider) reports(ctx context.Context, stored *core.View, report func(*
 		}
 	}
 	tell(stored)
-	j := judge{ttl: p.cfg.TTL, grace: p.cfg.TTL * 3 / 20, trusts: p.backend.Watches(), seen: map[core.MemberID]sighting{}}
+	j := newJudge(p.cfg.TTL, p.backend.Watches())
 	wait := p.newPause()
 	for ctx.Err() == nil {
-		v, s, err := p.present(ctx)
-		if err == nil {
-			v, err = p.keepRow(ctx, v, s)
-		}
+		before := p.env.Clock.Elapsed()
+		v, s, err := p.look(ctx)
+		p.note(ctx, &p.reading, "the view cannot be read or stored", err)
 		if err != nil {
-			p.env.Logger.Warn("the view cannot be read", attrError(err))
 			_ = wait(ctx) // over with ctx, as is the loop
 			continue
 		}
 		wait = p.newPause()
 		tell(v)
-		silent, due := j.silent(v, s, p.selfID(), p.env.Clock.Elapsed())
-		p.expire(ctx, silent)
-		p.await(ctx, s, due)
+		silent, next := j.silent(v, s, p.selfID(), before, p.env.Clock.Elapsed())
+		if p.expire(ctx, silent) {
+			continue
+		}
+		p.await(ctx, s, min(next, p.poll()))
 	}
+}
+
+// look reads the present view, and stores the row of self again where it was lost.
+func (p *Provider) look(ctx context.Context) (*core.View, Snapshot, error) {
+	limit, end := p.within(ctx, p.cfg.TTL/2)
+	defer end()
+	v, s, err := p.present(limit)
+	if err == nil {
+		v, err = p.keepRow(limit, v, s)
+	}
+	return v, s, err
+}
+
+// poll is how long nothing is read at most: a watch may be lost without a word, and where nobody but the
+// members watches the leases, what is seen late is judged late.
+func (p *Provider) poll() time.Duration {
+	if p.backend.Watches() {
+		return p.cfg.TTL / 4
+	}
+	return p.cfg.TTL / 16
 }
 
 func (p *Provider) selfID() core.MemberID {
@@ -48,8 +69,7 @@ func (p *Provider) selfID() core.MemberID {
 	return p.self.ID
 }
 
-// keepRow stores the row of self again where the backend has lost it, makes a lost lease again, and notes an
-// eviction.
+// keepRow stores row and lease of self again where the backend has lost them, and notes an eviction.
 func (p *Provider) keepRow(ctx context.Context, v *core.View, s Snapshot) (*core.View, error) {
 	id := p.selfID()
 	if id == "" {
@@ -57,75 +77,90 @@ func (p *Provider) keepRow(ctx context.Context, v *core.View, s Snapshot) (*core
 	}
 	if v != nil {
 		if _, listed := v.Member(id); listed {
-			p.mu.Lock()
-			p.lineage = v.Lineage()
-			p.mu.Unlock()
-			return v, p.keepLease(ctx, id, s)
+			return v, p.keepLease(ctx, v, s)
 		}
 	}
-	if !p.wiped(v) {
-		p.mu.Lock()
-		p.evicted = true
-		p.mu.Unlock()
-		return v, nil
-	}
 	p.mu.Lock()
-	self, evicted := p.self, p.evicted
+	self, lost := p.self, p.isWiped(v) && !p.evicted && !p.driven
+	p.evicted = p.evicted || !lost
 	p.mu.Unlock()
-	if evicted {
+	if !lost {
 		return v, nil
 	}
 	p.env.Logger.Warn("the backend has lost this member, which is stored again")
 	again, err := p.admit(ctx, self)
 	if err == nil {
-		p.mu.Lock()
-		p.lineage = again.Lineage()
-		p.mu.Unlock()
+		p.saw(again)
 	}
 	return again, err
 }
 
-// keepLease makes the lease of self again where the backend has taken it away and the row still stands, as after
-// a pause of the backend. Where the lease is driven from outside, its end is final.
-func (p *Provider) keepLease(ctx context.Context, id core.MemberID, s Snapshot) error {
-	if _, held := s.Leases[id]; held || !p.backend.Watches() || p.isDriven() {
+// keepLease makes the lease of a listed member anew where the backend has lost it, unless somebody counts on
+// its loss being final.
+func (p *Provider) keepLease(ctx context.Context, v *core.View, s Snapshot) error {
+	p.saw(v)
+	id := p.selfID()
+	if _, held := s.Leases[id]; held || p.isDriven() {
 		return nil
 	}
-	p.env.Logger.Warn("the backend has taken the lease of this member away, and it is made again")
+	p.env.Logger.Warn("the backend has lost the lease of this member, which is made anew")
 	return p.lease(ctx, id)
 }
 
-// expire takes silent members out.
-func (p *Provider) expire(ctx context.Context, ids []core.MemberID) {
-	if len(ids) == 0 || ctx.Err() != nil {
-		return
-	}
-	p.env.Logger.Warn("members are silent and taken out", "members", ids)
-	if err := p.remove(ctx, ids...); err != nil && ctx.Err() == nil {
-		p.env.Logger.Warn("silent members are not taken out", attrError(err))
-	}
-	p.kick()
+// saw notes the latest view that lists self.
+func (p *Provider) saw(v *core.View) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lineage, p.epoch = v.Lineage(), v.Epoch()
 }
 
-// await waits for news, at most for due and for a quarter of a TTL: a watch may be lost without a word.
-func (p *Provider) await(ctx context.Context, s Snapshot, due time.Duration) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer p.env.Clock.AfterFunc(min(due, p.cfg.TTL/4), cancel)()
-	news := make(chan struct{})
-	p.env.Go(p.cfg.Name+".await", func() {
-		defer close(news)
-		if err := p.backend.Await(ctx, s); err != nil && ctx.Err() == nil {
-			p.env.Logger.Warn("the watch has ended; it is polled", attrError(err))
-			<-ctx.Done()
-		}
-	})
-	select {
-	case <-p.wake:
-	case <-news:
+// expire takes silent members out. True: it has.
+func (p *Provider) expire(ctx context.Context, silent map[core.MemberID]sighting) bool {
+	if len(silent) == 0 || ctx.Err() != nil {
+		return false
 	}
-	cancel()
-	<-news
+	limit, end := p.within(ctx, p.cfg.TTL/2)
+	defer end()
+	gone, err := p.removeSilent(limit, silent)
+	if len(gone) > 0 {
+		p.env.Logger.Warn("members were silent and are taken out", "members", gone)
+	}
+	p.note(ctx, &p.expiring, "silent members are not taken out", err)
+	return len(gone) > 0
+}
+
+// await waits for news, at most d.
+func (p *Provider) await(ctx context.Context, s Snapshot, d time.Duration) {
+	ctx, end := p.within(ctx, d)
+	defer end()
+	if !p.listen(end) {
+		return
+	}
+	defer p.listen(nil)
+	err := p.backend.Await(ctx, s)
+	p.note(ctx, &p.watching, "the watch has ended; it is polled", err)
+	if err != nil {
+		<-ctx.Done()
+	}
+}
+
+// listen has kick call end. False: there was a kick meanwhile, and end is not called.
+func (p *Provider) listen(end func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kicked := p.kicked
+	p.kicked, p.interrupt = false, end
+	return !kicked || end == nil
+}
+
+// kick has the backend read soon. It returns at once.
+func (p *Provider) kick() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kicked = p.interrupt == nil
+	if p.interrupt != nil {
+		p.interrupt()
+	}
 }
 
 func (p *Provider) isDriven() bool {
@@ -136,102 +171,64 @@ func (p *Provider) isDriven() bool {
 
 // renewals extends the lease until ctx ends or somebody else does it.
 func (p *Provider) renewals(ctx context.Context) {
+	d := p.renewal()
 	for {
-		p.sleep(ctx, p.cfg.TTL*3/10)
+		p.sleep(ctx, d)
 		if ctx.Err() != nil || p.isDriven() {
 			return
 		}
-		limit, cancel := context.WithTimeout(ctx, p.cfg.TTL*3/10)
+		limit, end := p.within(ctx, p.renewal())
 		err := p.backend.Renew(limit, p.selfID())
-		cancel()
-		if errors.Is(err, core.ErrEvicted) {
+		end()
+		d = p.renewal()
+		switch {
+		case errors.Is(err, core.ErrEvicted):
 			p.kick() // what it means is in the record
-		} else if err != nil && ctx.Err() == nil {
-			p.env.Logger.Warn("the lease is not renewed", attrError(err))
+		case err != nil:
+			d /= 3
 		}
+		p.note(ctx, &p.renewing, "the lease is not renewed", err)
 	}
+}
+
+func (p *Provider) renewal() time.Duration { return p.cfg.TTL * 3 / 10 }
+
+// note logs the first error of a row, and its end. what is used by one goroutine.
+func (p *Provider) note(ctx context.Context, failing *bool, what string, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case err != nil && !*failing:
+		*failing = true
+		p.env.Logger.Warn(what, attrError(err))
+	case err == nil && *failing:
+		*failing = false
+		p.env.Logger.Info("this is over: " + what)
+	}
+}
+
+// within is ctx for at most d.
+func (p *Provider) within(ctx context.Context, d time.Duration) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := p.env.Clock.AfterFunc(d, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // sleep waits for d or for ctx.
 func (p *Provider) sleep(ctx context.Context, d time.Duration) {
-	over := make(chan struct{})
-	stop := p.env.Clock.AfterFunc(d, func() { close(over) })
-	defer stop()
-	select {
-	case <-over:
-	case <-ctx.Done():
-	}
+	ctx, end := p.within(ctx, d)
+	defer end()
+	<-ctx.Done()
 }
 
-// newPause is a back-off that doubles from 20 ms to 2 s, with jitter. It returns the error of ctx at its end.
+// newPause is a back-off that doubles from 20 ms to 2 s, or an eighth of a TTL, with jitter. It returns the error
+// of ctx at its end.
 func (p *Provider) newPause() func(context.Context) error {
 	d := 20 * time.Millisecond
 	return func(ctx context.Context) error {
 		p.sleep(ctx, d/2+rand.N(d/2))
-		d = min(2*d, 2*time.Second)
+		d = min(2*d, 2*time.Second, max(p.cfg.TTL/8, 20*time.Millisecond))
 		return ctx.Err()
 	}
 }
 
-// sighting is when a renewal was first seen, by the clock of whoever saw it; or, where the backend takes leases
-// away, that there is none.
-type sighting struct {
-	renewal uint64
-	at      time.Duration
-}
-
-// judge is what one member knows of the others' leases. It holds as many as there are members.
-type judge struct {
-	ttl    time.Duration
-	grace  time.Duration // for a lease that the backend has taken away: it may be made again
-	trusts bool          // the backend takes leases away
-	last   time.Duration
-	seen   map[core.MemberID]sighting
-}
-
-// silent are the members whose lease has run out, as far as self can tell at now, and how long it is until
-// there may be one more.
-func (j *judge) silent(v *core.View, s Snapshot, self core.MemberID, now time.Duration) (out []core.MemberID, due time.Duration) {
-	if v == nil || self == "" {
-		return nil, j.ttl
-	}
-	if now-j.last > j.ttl/2 {
-		clear(j.seen) // what happened meanwhile nobody has seen
-	}
-	j.last, due = now, j.ttl
-	for m := range v.All() {
-		left := j.left(m.ID, s, now)
-		switch {
-		case m.ID == self:
-		case left <= 0:
-			out = append(out, m.ID)
-		default:
-			due = min(due, left)
-		}
-	}
-	for id := range j.seen {
-		if _, listed := v.Member(id); !listed {
-			delete(j.seen, id)
-		}
-	}
-	return out, due
-}
-
-// left is how long the member id still has at now, as far as its lease tells.
-func (j *judge) left(id core.MemberID, s Snapshot, now time.Duration) time.Duration {
-	renewal, held := s.Leases[id]
-	limit := j.ttl
-	if j.trusts {
-		if held {
-			delete(j.seen, id)
-			return limit
-		}
-		limit = j.grace
-	}
-	known, ok := j.seen[id]
-	if !ok || known.renewal != renewal {
-		known = sighting{renewal, now}
-		j.seen[id] = known
-	}
-	return limit - (now - known.at)
-}
+func attrError(err error) slog.Attr { return slog.String("error", err.Error()) }

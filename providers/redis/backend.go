@@ -2,99 +2,123 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"hash/fnv"
 	"strconv"
-	"strings"
-
-	goredis "github.com/redis/go-redis/v9"
+	"sync"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/core/viewkeeper"
 )
 
-// backend keeps the record of one cluster: {granary:NAME}:view is a hash of the record and its write ID,
-// {granary:NAME}:leases one of a number for each member, which grows with its renewals. News go over the channel
-// {granary:NAME}:news. All have one hash tag, so that the scripts run on a cluster; no key expires.
+// backend keeps the record of one cluster; the table in doc.go has its keys. All have one hash tag, so that the
+// scripts run on a Redis Cluster; no key expires.
 type backend struct {
 	client *Client
 	view   string
 	leases string
-	news   string
+	watch  watch
+
+	mu      sync.Mutex // guards what follows
+	checked bool       // the server was found to be able to serve
+	record  []byte     // as read last
+	sum     string     // of record, as the server gave it
 }
 
 func newBackend(name string, c *Client) *backend {
 	tag := "{granary:" + name + "}:"
-	return &backend{client: c, view: tag + "view", leases: tag + "leases", news: tag + "news"}
+	return &backend{client: c, view: tag + "view", leases: tag + "leases", watch: newWatch(c, tag+"news")}
 }
 
-var (
-	readScript = goredis.NewScript(`
-local view = redis.call('HMGET', KEYS[1], 'record', 'id')
-return {view[1], view[2], redis.call('HGETALL', KEYS[2])}`)
-
-	// ARGV: the write ID that must be there ('' none), the record, its write ID, the channel, how many join, those,
-	// those that leave.
-	writeScript = goredis.NewScript(`
-local there = redis.call('HGET', KEYS[1], 'id') or ''
-if there == ARGV[3] then return 1 end
-if there ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'record', ARGV[2], 'id', ARGV[3])
-for i = 6, #ARGV do
-	if i < 6 + tonumber(ARGV[5]) then
-		redis.call('HINCRBY', KEYS[2], ARGV[i], 1)
-	else
-		redis.call('HDEL', KEYS[2], ARGV[i])
-	end
-end
-redis.call('PUBLISH', ARGV[4], ARGV[3])
-return 1`)
-
-	renewScript = goredis.NewScript(`
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
-return 1`)
-)
-
-// Read returns record and leases of one moment.
+// Read returns record and leases of one moment. The first time it asks the server whether it can serve.
 func (b *backend) Read(ctx context.Context) (viewkeeper.Snapshot, error) {
-	answer, err := readScript.Run(ctx, b.client.redis, []string{b.view, b.leases}).Slice()
+	if err := b.check(ctx); err != nil {
+		return viewkeeper.Snapshot{}, err
+	}
+	b.mu.Lock()
+	record, sum := b.record, b.sum
+	b.mu.Unlock()
+	answer, err := readScript.Run(ctx, b.client.redis, []string{b.view, b.leases}, sum).Slice()
 	if err != nil {
 		return viewkeeper.Snapshot{}, b.client.failure(ctx, err)
 	}
-	return snapshot(answer)
+	s, err := snapshot(answer, sum, record)
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", b.client.name, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.record, b.sum = s.Record, s.Mark
+	return s, nil
 }
 
-// snapshot reads the answer of readScript.
-func snapshot(answer []any) (viewkeeper.Snapshot, error) {
+// check asks the server once whether it can serve.
+func (b *backend) check(ctx context.Context) error {
+	b.mu.Lock()
+	checked := b.checked
+	b.mu.Unlock()
+	if checked {
+		return nil
+	}
+	if err := b.client.version(ctx); err != nil {
+		return err
+	}
+	if err := checkScript.Run(ctx, b.client.redis, []string{b.leases, b.view}, b.watch.channel).Err(); err != nil {
+		return b.client.failure(ctx, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.checked = true
+	return nil
+}
+
+// snapshot reads the answer of readScript: the sum of the record, the record unless its sum is the one that was
+// sent, and pairs of member and renewals.
+func snapshot(answer []any, sent string, known []byte) (viewkeeper.Snapshot, error) {
 	s := viewkeeper.Snapshot{Leases: map[core.MemberID]uint64{}}
-	bad := fmt.Errorf("the script answered %v: %w", answer, core.ErrInvalid)
+	bad := fmt.Errorf("the script answered %d values that are no view and leases: %w", len(answer), core.ErrInvalid)
 	if len(answer) != 3 {
 		return s, bad
 	}
-	if record, ok := answer[0].(string); ok {
+	s.Mark, _ = answer[0].(string)
+	record, sent2 := answer[1].(string)
+	switch {
+	case sent2 && s.Mark != "":
 		s.Record = []byte(record)
+	case s.Mark != "" && s.Mark == sent:
+		s.Record = known
+	case s.Mark != "":
+		return s, bad
 	}
-	s.Mark, _ = answer[1].(string)
 	pairs, ok := answer[2].([]any)
 	if !ok || len(pairs)%2 != 0 {
 		return s, bad
 	}
 	for i := 0; i < len(pairs); i += 2 {
-		id, _ := pairs[i].(string)
-		text, _ := pairs[i+1].(string)
-		renewals, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			return s, fmt.Errorf("the lease of %q is %q: %w", id, text, core.ErrInvalid)
+		id, isID := pairs[i].(string)
+		count, isText := pairs[i+1].(string)
+		if !isID || !isText {
+			return s, bad
 		}
-		s.Leases[core.MemberID(id)] = renewals
+		s.Leases[core.MemberID(id)] = renewals(count)
 	}
 	return s, nil
 }
 
+// renewals reads a lease. What somebody else has written there is a number too: it only has to change with the
+// next renewal.
+func renewals(text string) uint64 {
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return n
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(text)) // it never fails
+	return h.Sum64()
+}
+
 // Write stores the record and changes the leases, in one script.
 func (b *backend) Write(ctx context.Context, old string, next core.Topology, record []byte) error {
-	args := []any{old, record, next.View.Record().WriteID, b.news, len(next.Joined)}
+	args := []any{old, record, next.View.Record().WriteID, b.watch.channel, len(next.Joined)}
 	for _, m := range next.Joined {
 		args = append(args, string(m.ID))
 	}
@@ -111,19 +135,28 @@ func (b *backend) Write(ctx context.Context, old string, next core.Topology, rec
 	return nil
 }
 
-// Lease has nothing to do: the script that stores a row makes its lease.
-func (b *backend) Lease(context.Context, core.MemberID) error { return nil }
+// renew counts on, if the record lists the member.
+func (b *backend) renew(ctx context.Context, id core.MemberID) (listed int, err error) {
+	listed, err = renewScript.Run(ctx, b.client.redis, []string{b.leases, b.view}, string(id)).Int()
+	if err != nil {
+		err = b.client.failure(ctx, err)
+	}
+	return listed, err
+}
+
+// Lease makes the lease of a listed member anew; the script that stores a row makes it otherwise.
+func (b *backend) Lease(ctx context.Context, id core.MemberID) error {
+	_, err := b.renew(ctx, id)
+	return err
+}
 
 // Renew counts on.
 func (b *backend) Renew(ctx context.Context, id core.MemberID) error {
-	renewed, err := renewScript.Run(ctx, b.client.redis, []string{b.leases}, string(id)).Int()
-	switch {
-	case err != nil:
-		return b.client.failure(ctx, err)
-	case renewed == 0:
-		return fmt.Errorf("member %q has no lease any more: %w", id, core.ErrEvicted)
+	listed, err := b.renew(ctx, id)
+	if err == nil && listed == 0 {
+		err = fmt.Errorf("%s: member %q is not listed any more: %w", b.client.name, id, core.ErrEvicted)
 	}
-	return nil
+	return err
 }
 
 // Release has nothing to do: the script that takes a row out ends its lease.
@@ -132,28 +165,13 @@ func (b *backend) Release(context.Context, core.MemberID) error { return nil }
 // Watches is false: members count each other's renewals.
 func (b *backend) Watches() bool { return false }
 
-// Await listens until a record is told that is not the one seen. What was missed while nobody listened is
-// found by the poll.
-func (b *backend) Await(ctx context.Context, seen viewkeeper.Snapshot) error {
-	sub := b.client.redis.Subscribe(ctx, b.news)
-	defer sub.Close()
-	if _, err := sub.Receive(ctx); err != nil {
-		return b.client.failure(ctx, err)
-	}
-	id, err := b.client.redis.HGet(ctx, b.view, "id").Result() // what was written before the subscription stood
-	if err != nil && !errors.Is(err, goredis.Nil) {
-		return b.client.failure(ctx, err)
-	}
-	if id != seen.Mark {
-		return nil
-	}
-	for {
-		m, err := sub.ReceiveMessage(ctx)
-		switch {
-		case err != nil:
-			return b.client.failure(ctx, err)
-		case !strings.EqualFold(m.Payload, seen.Mark):
-			return nil
-		}
-	}
-}
+// Run hears of news.
+func (b *backend) Run(ctx context.Context) { b.watch.run(ctx) }
+
+// Await waits for the next news, whatever was seen: one that came since is still there to be taken.
+func (b *backend) Await(ctx context.Context, _ viewkeeper.Snapshot) error { return b.watch.await(ctx) }
+
+var (
+	_ viewkeeper.Backend = (*backend)(nil)
+	_ viewkeeper.Runner  = (*backend)(nil)
+)

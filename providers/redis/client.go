@@ -99,20 +99,31 @@ func Use(client goredis.UniversalClient) *Client {
 const oldest = 6
 
 // Check asks the server whether it can serve: reachable, of Redis 6 or later, the user let in and allowed to
-// run scripts. A program that wants to know at its start calls it there; nothing else needs it.
+// run scripts. A program that wants to know at its start calls it there; a Provider asks by itself.
 func (c *Client) Check(ctx context.Context) error {
-	info, err := c.redis.Info(ctx, "server").Result()
+	err := c.version(ctx)
 	if err == nil {
-		_, err = goredis.NewScript("return 1").Run(ctx, c.redis, []string{"granary:check"}).Result()
+		if err = goredis.NewScript("return 1").Run(ctx, c.redis, []string{"granary:check"}).Err(); err != nil {
+			err = c.failure(ctx, err)
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("redis: check: %w", c.failure(ctx, err))
+		return fmt.Errorf("redis: check: %w", err)
+	}
+	return nil
+}
+
+// version asks the server for its own, and refuses one that is too old.
+func (c *Client) version(ctx context.Context) error {
+	info, err := c.redis.Info(ctx, "server").Result()
+	if err != nil {
+		return c.failure(ctx, err)
 	}
 	_, version, _ := strings.Cut(info, "redis_version:")
 	version, _, _ = strings.Cut(version, "\r")
 	major, _, _ := strings.Cut(version, ".")
 	if n, err := strconv.Atoi(major); err != nil || n < oldest {
-		return fmt.Errorf("redis: check: %s is of version %q; use one of Redis %d or later: %w", c.name, version, oldest, core.ErrUnsupported)
+		return fmt.Errorf("%s is of version %q; use one of Redis %d or later: %w", c.name, version, oldest, core.ErrUnsupported)
 	}
 	return nil
 }

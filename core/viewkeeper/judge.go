@@ -1,0 +1,85 @@
+package viewkeeper
+
+import (
+	"time"
+
+	"github.com/granary-go/granary/core"
+)
+
+// sighting is what was last seen of a lease, and when that was seen for the first time.
+type sighting struct {
+	renewal uint64
+	held    bool
+	at      time.Duration // by the clock of whoever saw it
+}
+
+// judge is what one member knows of the others' leases. It holds as many as there are members.
+type judge struct {
+	trusts bool          // the backend takes leases away
+	limit  time.Duration // after which silence is the end
+	gap    time.Duration // after which nothing is known any more
+	last   time.Duration // when it was asked before
+	seen   map[core.MemberID]sighting
+}
+
+// newJudge makes one that has seen nothing. A lease that ran out is followed by a grace, so that a member that was
+// held up for a moment costs nobody anything: a fifth of the TTL. Where the backend takes leases away, which it may
+// do late, the grace is a little shorter, and the living make theirs anew in it.
+func newJudge(ttl time.Duration, trusts bool) *judge {
+	j := &judge{trusts: trusts, limit: ttl + ttl/5, gap: ttl / 2, seen: map[core.MemberID]sighting{}}
+	if trusts {
+		j.limit = ttl * 3 / 20
+	}
+	return j
+}
+
+// silent are the members whose time is over, with what was seen of their leases, and after how long that may be
+// true of another. v and s were read between before and after.
+func (j *judge) silent(v *core.View, s Snapshot, self core.MemberID, before, after time.Duration) (out map[core.MemberID]sighting, next time.Duration) {
+	next = j.limit
+	if v == nil || self == "" {
+		return nil, next
+	}
+	if after-j.last > j.gap {
+		clear(j.seen) // what happened meanwhile nobody has seen
+	}
+	j.last = after
+	out = map[core.MemberID]sighting{}
+	for m := range v.All() {
+		if m.ID == self {
+			continue
+		}
+		known := j.look(m.ID, s, after)
+		left := known.at + j.limit - before
+		switch {
+		case j.trusts && known.held:
+		case left <= 0:
+			out[m.ID] = known
+		default:
+			next = min(next, left)
+		}
+	}
+	for id := range j.seen {
+		if _, listed := v.Member(id); !listed {
+			delete(j.seen, id)
+		}
+	}
+	return out, next
+}
+
+// look takes in what s shows of a lease.
+func (j *judge) look(id core.MemberID, s Snapshot, now time.Duration) sighting {
+	known, ok := j.seen[id]
+	if !ok || !known.same(id, s) {
+		renewal, held := s.Leases[id]
+		known = sighting{renewal, held, now}
+		j.seen[id] = known
+	}
+	return known
+}
+
+// same reports whether s shows what was seen.
+func (g sighting) same(id core.MemberID, s Snapshot) bool {
+	renewal, held := s.Leases[id]
+	return renewal == g.renewal && held == g.held
+}
