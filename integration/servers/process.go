@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -24,7 +22,7 @@ type process struct {
 // launch starts cmd and returns once it runs. The system kills a child with the thread that made it, so one
 // thread is kept for that until the child has ended.
 func launch(cmd *exec.Cmd) (*process, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = owned()
 	p := &process{cmd: cmd, over: make(chan struct{})}
 	started := make(chan error)
 	go func() {
@@ -42,24 +40,16 @@ func launch(cmd *exec.Cmd) (*process, error) {
 	return p, <-started
 }
 
-// signal sends s to the server and all that it has started.
-func (p *process) signal(s syscall.Signal) error {
-	if err := syscall.Kill(-p.cmd.Process.Pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("signal %v to %s: %w", s, p.cmd.Path, err)
-	}
-	return nil
-}
-
 // kill ends the server at once and waits for it.
 func (p *process) kill() error {
-	err := p.signal(syscall.SIGKILL)
+	err := signal(p.cmd, sigKill)
 	<-p.over
 	return err
 }
 
 // stop asks the server to end, and kills it if it has not within a limit.
 func (p *process) stop(limit time.Duration) error {
-	err := errors.Join(p.signal(syscall.SIGCONT), p.signal(syscall.SIGTERM))
+	err := errors.Join(signal(p.cmd, sigGoOn), signal(p.cmd, sigTerm))
 	select {
 	case <-p.over:
 		return err
@@ -67,6 +57,22 @@ func (p *process) stop(limit time.Duration) error {
 		return errors.Join(err, p.kill())
 	}
 }
+
+// pause stops the server without ending it, and returns once none of it runs any more.
+func (p *process) pause() error {
+	if err := signal(p.cmd, sigPause); err != nil {
+		return err
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !halted(p.cmd.Process.Pid) {
+		<-tick.C
+	}
+	return nil
+}
+
+// resume ends a pause.
+func (p *process) resume() error { return signal(p.cmd, sigGoOn) }
 
 // await asks until answers is nil, the server has ended, or ctx.
 func (p *process) await(ctx context.Context, log string, answers func(context.Context) error) error {
@@ -91,18 +97,4 @@ func (p *process) await(ctx context.Context, log string, answers func(context.Co
 func tail(path string) string {
 	data, _ := os.ReadFile(path)
 	return string(data[max(0, len(data)-2000):])
-}
-
-// freePorts are n different ports of loopback that nobody listens on now.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }

@@ -6,15 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
-
-// ErrMissing says that a server's program is not on this machine; the text names the command that gets it.
-var ErrMissing = errors.New("not on this machine")
 
 // RedisConfig says how a Redis server is run.
 type RedisConfig struct {
@@ -29,14 +24,17 @@ type Redis struct {
 	dir    string
 	own    bool // dir is removed by Stop
 	args   []string
-	binary []string
+	binary program
 	p      *process
 }
+
+// redisLimit is how long a redis-server may take to end in order.
+const redisLimit = 5 * time.Second
 
 // StartRedis starts redis-server with each write on disk before it is answered (appendfsync always), and
 // returns once it answers. Stop ends it; it also ends with this process, however that ends.
 func StartRedis(ctx context.Context, cfg RedisConfig) (*Redis, error) {
-	binary, err := findRedis("redis-server")
+	binary, err := findRedis()
 	if err != nil {
 		return nil, err
 	}
@@ -62,41 +60,15 @@ func StartRedis(ctx context.Context, cfg RedisConfig) (*Redis, error) {
 	}
 }
 
-// findRedis is the command line of a program of Redis: that of GRANARY_REDIS (a folder), the one on PATH, or
-// the one that `make redis` has put into the user's cache.
-func findRedis(name string) ([]string, error) {
-	if dir := os.Getenv("GRANARY_REDIS"); dir != "" {
-		return []string{filepath.Join(dir, name)}, nil
-	}
-	if path, err := exec.LookPath(name); err == nil {
-		return []string{path}, nil
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", name, ErrMissing, err)
-	}
-	root := filepath.Join(cache, "granary", "redis")
-	path := filepath.Join(root, "usr", "bin", name)
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("%s: %w; run: make redis", name, ErrMissing)
-	}
-	libs, err := filepath.Glob(filepath.Join(root, "usr", "lib", "*-linux-gnu*"))
-	if err != nil {
-		return nil, err
-	}
-	return []string{"/usr/bin/env", "LD_LIBRARY_PATH=" + strings.Join(libs, ":"), path}, nil
-}
-
 // Start runs the server again, after Kill or Shutdown, with the data that it has.
 func (r *Redis) Start(ctx context.Context) error {
 	_, port, err := net.SplitHostPort(r.Addr)
 	if err != nil {
 		return err
 	}
-	args := append(r.binary[1:len(r.binary):len(r.binary)], "--port", port, "--bind", "127.0.0.1", "--dir", r.dir,
-		"--logfile", r.log(), "--save", "", "--appendonly", "yes", "--appendfsync", "always")
-	cmd := exec.Command(r.binary[0], append(args, r.args...)...)
-	if r.p, err = launch(cmd); err != nil {
+	args := []string{"--port", port, "--bind", "127.0.0.1", "--dir", r.dir,
+		"--logfile", r.log(), "--save", "", "--appendonly", "yes", "--appendfsync", "always"}
+	if r.p, err = launch(r.binary.with(append(args, r.args...)...)); err != nil {
 		return fmt.Errorf("redis-server: %w", err)
 	}
 	return r.p.await(ctx, r.log(), func(ctx context.Context) error { return ping(ctx, r.Addr) })
@@ -119,11 +91,14 @@ func ping(ctx context.Context, addr string) error {
 // Kill ends the server as a crash would.
 func (r *Redis) Kill() error { return r.p.kill() }
 
+// Shutdown ends the server in order; its data stay.
+func (r *Redis) Shutdown() error { return r.p.stop(redisLimit) }
+
 // Pause stops the server without ending it; its connections stay open. Resume goes on.
-func (r *Redis) Pause() error { return r.p.signal(syscall.SIGSTOP) }
+func (r *Redis) Pause() error { return r.p.pause() }
 
 // Resume ends a Pause.
-func (r *Redis) Resume() error { return r.p.signal(syscall.SIGCONT) }
+func (r *Redis) Resume() error { return r.p.resume() }
 
 // Wipe removes the data of a server that has ended.
 func (r *Redis) Wipe() error {
@@ -134,7 +109,7 @@ func (r *Redis) Wipe() error {
 func (r *Redis) Stop() error {
 	var err error
 	if r.p != nil {
-		err = r.p.stop(5 * time.Second)
+		err = r.p.stop(redisLimit)
 	}
 	if r.own {
 		err = errors.Join(err, os.RemoveAll(r.dir))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -143,7 +142,7 @@ func startIn(ctx context.Context, dir, name string, args ...string) (*Redis, err
 
 // startSentinel runs redis-server as a sentinel, which keeps what it learns in its file of settings.
 func startSentinel(ctx context.Context, dir, name, host, port string) (*Redis, error) {
-	binary, err := findRedis("redis-server")
+	binary, err := findRedis()
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +158,7 @@ func startSentinel(ctx context.Context, dir, name, host, port string) (*Redis, e
 	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(file, []byte(settings), 0o600)); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(binary[0], append(binary[1:len(binary):len(binary)], file, "--sentinel")...)
-	if r.p, err = launch(cmd); err != nil {
+	if r.p, err = launch(binary.with(file, "--sentinel")); err != nil {
 		return nil, fmt.Errorf("redis-server --sentinel: %w", err)
 	}
 	if err := r.p.await(ctx, r.log(), func(ctx context.Context) error { return ping(ctx, r.Addr) }); err != nil {
