@@ -7,7 +7,7 @@ unexport GOWORK
 
 DEV = GOWORK=off go run -C tools ./dev
 
-.PHONY: test lint verify fuzz sim zoo bench consumer release generate wire tidy
+.PHONY: test lint verify fuzz sim zoo bench consumer release generate wire tidy redis consul
 
 test: ## every check: make test [ONLY=regexp of steps] [LOG=file]
 	@$(DEV) test $(if $(ONLY),-only '$(ONLY)') $(if $(LOG),-log '$(abspath $(LOG))')
@@ -28,6 +28,14 @@ zoo: ## every planted mistake is found: make zoo [LOOKUP=disthash] [MUTANT=name]
 
 bench: ## side by side with Proto.Actor: make bench [ROWS=regexp] [ROUNDS=5] [JSON=1]
 	@GOWORK=off go run -C bench . $(if $(ROWS),-rows '$(ROWS)') $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(JSON),-json)
+
+GET = GOWORK=off go run -C integration ./servers/get
+
+redis: ## a redis-server for tests: the one on PATH, that of GRANARY_REDIS, or one unpacked into the user's cache
+	@$(GET) redis
+
+consul: ## a Consul for tests: that of GRANARY_CONSUL, or one built once, in about 6 minutes, into the user's cache
+	@$(GET) consul
 
 generate: ## protobuf, grains and wire, with pinned tools
 	@GOWORK=off go run -C tools ./genprotos

@@ -14,6 +14,7 @@ var allowed = map[string][]string{
 	"engine":               {"google.golang.org/grpc", "google.golang.org/protobuf", "github.com/google/wire"},
 	"lookups/disthash":     {"google.golang.org/protobuf", "github.com/google/wire"},
 	"providers/memberlist": {"github.com/hashicorp/memberlist", "github.com/google/wire"},
+	"providers/redis":      {"github.com/redis/go-redis/v9", "github.com/google/wire"},
 	"stores/bbolt":         {"go.etcd.io/bbolt", "github.com/google/wire"},
 	"engine/internal/sim":  {},
 	"cmd/granary-gen":      {"google.golang.org/protobuf", "github.com/bufbuild/protocompile"},
@@ -45,7 +46,7 @@ func checkRequirements(w *workspace, say func(string, ...any), bad *findings) {
 		case err != nil:
 			bad.addf("%v", err)
 			continue
-		case m == "examples": // an application chooses what it needs
+		case m == "examples", m == integration: // an application chooses what it needs, and tests know all
 			continue
 		case !known:
 			bad.addf("%s has no budget of direct requirements", m)
@@ -92,6 +93,8 @@ var reach = []struct{ module, packages, to string }{
 	{"lookups/disthash", "./...", prefix + "engine"},
 	{"providers/memberlist", "./...", prefix + "engine"},
 	{"providers/memberlist", "./...", prefix + "protos"},
+	{"providers/redis", "./...", prefix + "engine"},
+	{"providers/redis", "./...", prefix + "protos"},
 	{"stores/bbolt", "./...", prefix + "engine"},
 	{"stores/bbolt", "./...", prefix + "protos"},
 }

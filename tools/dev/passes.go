@@ -163,7 +163,7 @@ func ofMachine(tag string) bool {
 // passStep runs one pass and keeps what became of each test.
 func passStep(w *workspace, p pass, logFile string) step {
 	return step{p.name, fmt.Sprintf("make test ONLY='^%s$'", p.name), func(ctx context.Context) (result, error) {
-		r, err := goTest(ctx, w, ".", logFile, nil, p.flags, p.packages...)
+		r, err := goTest(ctx, w, ".", logFile, serversRequired, p.flags, p.packages...)
 		if err == nil && r.passed+r.failed == 0 {
 			err = errors.New("no test was found")
 		}

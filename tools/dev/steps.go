@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,6 +27,7 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		check("go-version", "go version", func(context.Context) error { return goVersion(w) }),
 		check("format", "gofmt -l .", func(context.Context) error { return formatted(w) }),
 		check("vet", "go vet work", w.runs(".", nil, "go", "vet", "work")),
+		check("servers", "make redis consul", w.getServers),
 	}
 	passes, err := readPasses(w)
 	if err != nil {
@@ -42,7 +44,9 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		steps = append(steps, moduleStep(w, m))
 	}
 	for _, m := range w.outside {
-		steps = append(steps, outsideStep(w, m, logFile))
+		if m != consulModule { // it has no package: step servers builds what it requires
+			steps = append(steps, outsideStep(w, m, logFile))
+		}
 	}
 	steps = append(steps,
 		check("generated", "make generate && git diff", func(ctx context.Context) error { return generated(ctx, w) }),
@@ -57,6 +61,23 @@ func testAll(ctx context.Context, w *workspace, only *regexp.Regexp, logFile str
 		check("example-cluster", "go run ./examples/cluster -for 20s -json", func(ctx context.Context) error { return exampleCluster(ctx, w) }),
 	)
 	return runSteps(ctx, os.Stdout, steps, only)
+}
+
+// consulModule is the module that Consul is built in.
+const consulModule = "tools/consul"
+
+// serversRequired makes a server that is missing a failure of the tests that need it.
+var serversRequired = []string{"GRANARY_SERVERS=required"}
+
+// getServers gets the servers that tests run against; what takes long is told on standard error.
+func (w *workspace) getServers(ctx context.Context) error {
+	cmd := w.command(ctx, integration, outsideWork, "go", "run", "./servers/get", "redis", "consul")
+	var said strings.Builder
+	cmd.Stderr = io.MultiWriter(os.Stderr, &said)
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%w\n%s", err, said.String())
+	}
+	return nil
 }
 
 var outsideWork = []string{"GOWORK=off"}

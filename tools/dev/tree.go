@@ -117,15 +117,20 @@ func commentText(g *ast.CommentGroup) string {
 
 func (p *pkg) isMain() bool { return p.name == "main" }
 
-// simulator is the module of a program that tests whole nodes: to it the rules for libraries do not apply.
-const simulator = "engine/internal/sim"
+// The modules of programs that test: to them the rules for libraries do not apply.
+const (
+	simulator   = "engine/internal/sim" // runs whole nodes
+	integration = "integration"         // runs providers and stores against real servers
+)
 
-// isTest reports whether the package exists for tests: a suite, a kit, the simulator.
-func (p *pkg) isTest() bool { return strings.HasSuffix(p.dir, "test") || p.module == simulator }
+func (p *pkg) ofTests() bool { return p.module == simulator || p.module == integration }
+
+// isTest reports whether the package exists for tests: a suite, a kit, the simulator, real servers.
+func (p *pkg) isTest() bool { return strings.HasSuffix(p.dir, "test") || p.ofTests() }
 
 // isProgram reports whether the package belongs to a program or an example, not to a library.
 func (p *pkg) isProgram() bool {
-	return p.isMain() || p.module == simulator || strings.HasPrefix(p.dir, "examples/")
+	return p.isMain() || p.ofTests() || strings.HasPrefix(p.dir, "examples/")
 }
 
 func (t *tree) position(n ast.Node) string {

@@ -28,14 +28,14 @@ func (w *workspace) goMod(module string) (goMod, error) {
 }
 
 // sameVersions checks that all modules require one version of every shared dependency, and that no go
-// line has crept up. Modules outside of go.work are held to it too, but for peers, whose dependencies
-// are their own.
+// line has crept up. Modules outside of go.work are held to it too, but for peers and servers, whose
+// dependencies are their own.
 func sameVersions(w *workspace) error {
 	type use struct{ version, module string }
 	first := map[string]use{}
 	var bad []string
 	for _, m := range slices.Concat(w.modules, w.outside) {
-		if strings.Contains(filepath.ToSlash(m), "/peers/") {
+		if strings.Contains(filepath.ToSlash(m), "/peers/") || m == consulModule {
 			continue
 		}
 		mod, err := w.goMod(m)
