@@ -40,7 +40,8 @@ func (l *ledger) init() {
 }
 
 // ledgerSpawn is S1: by one view, one member runs an identity. A member that decided by the view before is
-// not counted: what it started is stopped at once.
+// not counted: what it started is stopped at once. Nor is one whose lookup has the next view, which the node has yet
+// to show: what it starts, it starts by that.
 func (w *world) ledgerSpawn(p *process, id core.Identity, v *core.View) {
 	if v == nil {
 		return
@@ -50,6 +51,9 @@ func (w *world) ledgerSpawn(p *process, id core.Identity, v *core.View) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if p.shaping == nil || stampOf(p.shaping) != stampOf(v) { // looked at after the owner
+		return
+	}
 	key := spawn{stampOf(v), id}
 	other, known := w.ledger.spawned[key]
 	w.ledger.spawned[key] = p

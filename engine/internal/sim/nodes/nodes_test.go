@@ -53,3 +53,15 @@ func TestTraceHasTheLastViewOfAnInstant(t *testing.T) {
 		t.Errorf("%v, want %v", kept, want)
 	}
 }
+
+// What a process does at the instant of its end is not traced, but the end.
+func TestTraceLeavesOutTheLastInstant(t *testing.T) {
+	at := func(at time.Duration, who, what string) event { return event{at, who, what, "", nil} }
+	procs := []*process{{name: "n0.1", dead: true, deadAt: 5}, {name: "n1.1"}}
+	kept := untilTheEnd([]event{
+		at(4, "n0.1", "call ends"), at(5, "n0.1", "call ends"), at(5, "n0.1", "stopped"), at(5, "n1.1", "call ends"), at(5, "world", "healed"),
+	}, procs)
+	if len(kept) != 4 || kept[0].at != 4 || kept[1].what != "stopped" || kept[2].who != "n1.1" {
+		t.Errorf("%v", kept)
+	}
+}

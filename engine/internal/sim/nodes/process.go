@@ -29,11 +29,13 @@ type process struct {
 	up        bool // Start has succeeded
 	leaving   bool
 	dead      bool // killed, or stopped
+	deadAt    time.Duration
 	evicted   bool
 	evictedAt time.Duration
 	gone      chan struct{} // closed when it is dead or leaves
 	paused    int
 	view      *core.View // installed last
+	shaping   *core.View // handed to the lookup last
 	owners    []core.MemberID
 	installs  int // while things went wrong
 	ended     int // activations
@@ -83,9 +85,9 @@ func (w *world) equip(_ int, cfg *cluster.Config, parts *cluster.Components) {
 	if err != nil {
 		panic(err) // the configuration is right
 	}
-	p.lookup, p.router = lookup, lookup
+	p.lookup, p.router = watched{lookup, p}, lookup
 	if f := w.plant.lookup; f != nil {
-		p.lookup = f(lookup)
+		p.lookup = f(p.lookup)
 		p.router = p.lookup.(core.Router)
 	}
 	cfg.Address = fmt.Sprintf("127.0.0.1:%d", 7000+p.m.index)
@@ -99,6 +101,20 @@ func (w *world) equip(_ int, cfg *cluster.Config, parts *cluster.Components) {
 	parts.Lookup = p.lookup
 	parts.Kinds = grain.Kinds{p.cartKind()}
 	parts.Telemetry.Observer = grain.Observer{Topology: p.installed, Deactivated: p.deactivated, Retried: p.again}
+}
+
+// watched is the lookup of a process, which notes by which view it judges.
+type watched struct {
+	*disthash.Lookup
+	p *process
+}
+
+// Reshape notes the view before the lookup has it.
+func (l watched) Reshape(t core.Topology) error {
+	l.p.w.mu.Lock()
+	l.p.shaping = t.View
+	l.p.w.mu.Unlock()
+	return l.Lookup.Reshape(t)
 }
 
 // phase is a random part of d, so that tickers of several nodes do not meet.
@@ -200,7 +216,9 @@ func (w *world) kill(p *process) {
 
 // markDead is under the lock.
 func (w *world) markDead(p *process) {
-	p.dead = true
+	if !p.dead {
+		p.dead, p.deadAt = true, w.now()
+	}
 	if !p.leaving {
 		p.leaving = true
 		close(p.gone)

@@ -224,7 +224,7 @@ func (w *world) checkLocked(invariant string, holds bool, detail func() string) 
 func (w *world) finish() sim.Outcome {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.events = lastViews(w.events)
+	w.events = untilTheEnd(lastViews(w.events), w.procs)
 	slices.SortStableFunc(w.events, func(a, b event) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.who, b.who), cmp.Compare(a.what, b.what), cmp.Compare(a.about, b.about), slices.Compare(a.numbers, b.numbers))
 	})
@@ -235,6 +235,24 @@ func (w *world) finish() sim.Outcome {
 	w.out.Trace, w.out.Lines = trace.Hash(), trace.Lines()
 	return w.out
 }
+
+// untilTheEnd leaves out what a process does at the instant of its end, but for the end: whether a call or a turn
+// that is over then was still heard of, no seed can say.
+func untilTheEnd(events []event, procs []*process) []event {
+	ends := map[string]time.Duration{}
+	for _, p := range procs {
+		if p.dead {
+			ends[p.name] = p.deadAt
+		}
+	}
+	return slices.DeleteFunc(events, func(e event) bool {
+		end, over := ends[e.who]
+		return over && e.at == end && !slices.Contains(lastWords, e.what)
+	})
+}
+
+// lastWords are the events that are the end of a process.
+var lastWords = []string{"dies", "stopped", "does not start"}
 
 // lastViews leaves of the views that one process installs at one instant the last, which it has when the clock
 // moves on: of two reports at one instant it may take up both or the later only, which no seed can say.
