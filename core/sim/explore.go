@@ -16,7 +16,7 @@ type Violation struct {
 	Engine    string `json:"engine"`
 	Invariant string `json:"invariant"`
 	Detail    string `json:"detail"`
-	Schedule  string `json:"schedule"` // the shortest that was found
+	Schedule  string `json:"schedule"` // the shortest that was found; of those that were not shrunk, the whole
 	Keep      []int  `json:"keep"`     // places of its faults among those of the seed
 	Replayed  bool   `json:"replayed"` // the shortest gave the same trace twice
 }
@@ -135,7 +135,9 @@ func (f *finder) try(seed uint64, twice bool) {
 	o := f.engine.Run(s, false)
 	same := true
 	if twice {
-		same = f.engine.Run(s, false).Trace == o.Trace
+		again := f.engine.Run(s, false)
+		same = again.Trace == o.Trace
+		o.Violations = append(o.Violations, again.Violations...)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -153,7 +155,7 @@ func (f *finder) try(seed uint64, twice bool) {
 	if len(o.Violations) > 0 {
 		f.found.Store(true)
 		v := o.Violations[0]
-		v.Seed, v.Engine = seed, f.engine.Name
+		v.Seed, v.Engine, v.Schedule = seed, f.engine.Name, s.String()
 		f.out.Violations = append(f.out.Violations, v)
 	}
 }

@@ -3,6 +3,7 @@ package sim_test
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -102,6 +103,33 @@ func toy(noise *atomic.Uint64) sim.Engine {
 			}
 			return out
 		},
+	}
+}
+
+// A violation of the second run alone counts, and each has a schedule, shrunk or not.
+func TestViolationOfTheSecondRunCounts(t *testing.T) {
+	e := toy(new(atomic.Uint64))
+	e.Replay = 1
+	var mu sync.Mutex
+	seen := map[uint64]bool{}
+	e.Run = func(s sim.Schedule, _ bool) sim.Outcome {
+		mu.Lock()
+		defer mu.Unlock()
+		out := sim.Outcome{}
+		if seen[s.Seed] {
+			out.Violations = []sim.Violation{{Invariant: "T2", Detail: "again"}}
+		}
+		seen[s.Seed] = true
+		return out
+	}
+	f := sim.Explore(t.Context(), e, sim.Exploration{From: 1, Seeds: 6})
+	if len(f.Violations) != 6 || f.ReplayMismatches != 0 {
+		t.Fatalf("%d violations, %d mismatches", len(f.Violations), f.ReplayMismatches)
+	}
+	for _, v := range f.Violations[3:] {
+		if want := sim.NewSchedule(v.Seed, e.Plan).String(); v.Schedule != want {
+			t.Errorf("seed %d: schedule %q, want %q", v.Seed, v.Schedule, want)
+		}
 	}
 }
 

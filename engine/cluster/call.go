@@ -398,15 +398,19 @@ func (n *Node) began() time.Time {
 	return n.clock.Now()
 }
 
+// remember keeps where id lives, unless that is here: what runs here is found in its table, and what has ended is
+// to be looked for anew.
 func (n *Node) remember(id core.Identity, place core.Placement) pidcache.Entry {
 	e := pidcache.Entry{Placement: place}
-	if place.PID.Member == n.id { // what runs here is found in its table
-		if a, _ := n.acts.get(id); a != nil && a.place() == place {
-			e.Ref = a.ref
-			return e
-		}
+	if place.PID.Member != n.id {
+		e.Ref = n.sys.Ref(place.PID)
+		n.cache.Put(id, e)
+		return e
+	}
+	if a, _ := n.acts.get(id); a != nil && a.place() == place {
+		e.Ref = a.ref
+		return e
 	}
 	e.Ref = n.sys.Ref(place.PID)
-	n.cache.Put(id, e)
 	return e
 }

@@ -316,19 +316,21 @@ func (n *Node) ownID() core.MemberID {
 
 // welcome lets what lives on a member be found there.
 func (n *Node) welcome(id core.MemberID) {
-	n.cache.Readmit(id)
 	if id == n.id {
 		n.departed.Store(false)
+		return
 	}
+	n.cache.Readmit(id)
 }
 
 // depart has calls look anew for what lives on a member. What runs here is still called by who knows the
 // process, but not found by its identity.
 func (n *Node) depart(id core.MemberID) {
-	n.cache.DropMember(id)
 	if id == n.id {
 		n.departed.Store(true)
+		return
 	}
+	n.cache.DropMember(id)
 }
 
 // install tells everybody of a new view, in the order in which they depend on each other: who can be

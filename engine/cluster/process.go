@@ -363,7 +363,6 @@ type notices struct {
 
 // ended is told once an activation, after its last turn.
 func (n *Node) ended(a *activation) {
-	n.cache.Drop(a.id(), a.place().PID)
 	if n.released != nil {
 		func() {
 			defer n.caught("the lookup's Released")

@@ -54,7 +54,7 @@ type report struct {
 }
 
 func newReport(o options, f, whole sim.Findings, took time.Duration, interrupted bool) report {
-	heap := f.Runs
+	heap, onHeap := f.Runs, f.Checks
 	f.Add(whole)
 	r := report{
 		Schema: 1, Interrupted: interrupted, Lookup: o.lookup, Heap: heap, Nodes: whole.Runs, From: o.from, Replayed: f.Replayed,
@@ -72,7 +72,12 @@ func newReport(o options, f, whole sim.Findings, took time.Duration, interrupted
 		r.EdgesTooRare = append(r.EdgesTooRare, slices.DeleteFunc(whole.Edges.Rare(rare), func(name string) bool { return !slices.Contains(nodes.Edges(), name) })...)
 	}
 	if heap >= some {
-		r.ChecksNever = f.Checks.Rare(1)
+		r.ChecksNever = onHeap.Rare(1)
+	}
+	if whole.Runs >= enoughWhole {
+		for _, name := range whole.Checks.Rare(1) { // each engine makes its own: what one does the other does not excuse
+			r.ChecksNever = append(r.ChecksNever, "nodes."+name)
+		}
 	}
 	r.OK = len(r.Violations) == 0 && r.ReplayMismatches == 0 && len(r.EdgesTooRare) == 0 && len(r.ChecksNever) == 0
 	return r

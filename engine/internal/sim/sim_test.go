@@ -76,6 +76,26 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// What one engine checks does not excuse the other, and whole nodes are judged when they run alone too.
+func TestChecksAreDemandedOfEachEngine(t *testing.T) {
+	at := func(runs int, n int) sim.Findings { return sim.Findings{Runs: runs, Checks: sim.Tally{"S0": n}} }
+	for _, tt := range []struct {
+		heap, whole sim.Findings
+		never       []string
+	}{
+		{at(100, 1), at(100, 1), []string{}},
+		{at(100, 0), at(100, 1), []string{"S0"}},
+		{at(100, 1), at(100, 0), []string{"nodes.S0"}},
+		{sim.Findings{}, at(100, 0), []string{"nodes.S0"}},
+		{at(99, 0), at(99, 0), []string{}},
+	} {
+		r := newReport(options{}, tt.heap, tt.whole, time.Second, false)
+		if !slices.Equal(r.ChecksNever, tt.never) {
+			t.Errorf("%d and %d runs: %v, want %v", tt.heap.Runs, tt.whole.Runs, r.ChecksNever, tt.never)
+		}
+	}
+}
+
 // Wrong use is told to programs too, by the object that they wait for, wherever -json stands.
 func TestRefusalAsJSON(t *testing.T) {
 	simFields := map[string]any{

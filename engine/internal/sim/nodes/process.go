@@ -98,6 +98,7 @@ func (w *world) equip(_ int, cfg *cluster.Config, parts *cluster.Components) {
 	cfg.Limits.QueueMessages, cfg.Limits.QueueBytes = queueMessages, queueBytes
 	cfg.Seams.Seed = p.rng.Uint64() | 1
 	cfg.Seams.NewMemberID = func() core.MemberID { return p.id }
+	cfg.Seams.Step = p.step
 	parts.Lookup = p.lookup
 	parts.Kinds = grain.Kinds{p.cartKind()}
 	parts.Telemetry.Observer = grain.Observer{Topology: p.installed, Deactivated: p.deactivated, Retried: p.again}
@@ -171,6 +172,39 @@ func (p *process) hear(e cluster.Event) {
 	case cluster.SelfEvicted:
 		p.evict()
 	}
+}
+
+// step is told of each step of a start and of a stop. When nothing has gone wrong for C, nobody who stays holds a
+// member for one to call when it begins to drain: that is L8.
+func (p *process) step(name string) {
+	w := p.w
+	if name != "stop.drain" || !w.calm() || !p.leavesInOrder() {
+		return
+	}
+	for _, o := range w.live() {
+		v := o.node.View()
+		if o == p || v == nil {
+			continue
+		}
+		m, listed := v.Member(p.id)
+		w.check("L8", !listed || m.Status == core.Leaving, func() string {
+			return fmt.Sprintf("%s begins to drain, and %s does not know that it leaves", p.name, o.name)
+		})
+	}
+}
+
+// leavesInOrder tells whether it leaves, and was neither killed nor removed.
+func (p *process) leavesInOrder() bool {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	return p.leaving && !p.dead && !p.evicted
+}
+
+// calm tells whether nothing has gone wrong for C.
+func (w *world) calm() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.healed > 0 && w.now() >= w.healed+converge
 }
 
 // evict ends a process that has lost its row for good, and starts another one.
