@@ -142,7 +142,7 @@ func (c *Client) failure(ctx context.Context, err error) error {
 	if errors.As(err, &answer) {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
-	return fmt.Errorf("%s: %w: %w", c.name, err, core.ErrUnreachable)
+	return fmt.Errorf("%s: %w: see that the server runs, and that it can be reached from here: %w", c.name, err, core.ErrUnreachable)
 }
 
 var failures = []struct {
@@ -153,12 +153,16 @@ var failures = []struct {
 	{"WRONGTYPE", core.ErrInvalid, "the key is somebody else's; choose another prefix"},
 	{"OOM ", core.ErrOverloaded, "maxmemory is reached; raise it, and keep maxmemory-policy noeviction"},
 	{"READONLY", core.ErrUnreachable, "the server is a replica; connect to the master, or by Sentinel"},
+	{"can't run this command", core.ErrInvalid, "the user's ACL forbids it; allow the commands that the documentation of this package lists"},
 	{"NOPERM", core.ErrInvalid, "the user's ACL forbids it; allow the commands that the documentation of this package lists"},
 	{"WRONGPASS", core.ErrInvalid, "check Config.Username and Config.Password"},
+	{"without any password configured", core.ErrInvalid, "the server has no password; leave Config.Password out"},
 	{"NOAUTH", core.ErrInvalid, "the server wants a password: Config.Password"},
 	{"LOADING", core.ErrUnreachable, "the server is starting"},
 	{"MASTERDOWN", core.ErrUnreachable, "the replica has lost its master"},
 	{"CLUSTERDOWN", core.ErrUnreachable, "the cluster has slots without a master"},
+	{"does not look like a TLS handshake", core.ErrInvalid, "that port speaks no TLS; leave Config.TLS out"},
+	{"tls: ", core.ErrInvalid, "check Config.TLS: its authorities, and its certificate where the server wants one"},
 	{"TLS handshake", core.ErrUnreachable, "check Config.TLS; without TLS on that port leave it out"},
 	{"EOF", core.ErrUnreachable, "the server closed the connection; where it wants TLS, set Config.TLS"},
 	{"connection reset", core.ErrUnreachable, "the server closed the connection; where it wants TLS, set Config.TLS"},

@@ -3,6 +3,7 @@ module github.com/granary-go/granary/providers/redis
 go 1.26.0
 
 require (
+	github.com/google/wire v0.7.0
 	github.com/granary-go/granary/core v0.1.0
 	github.com/redis/go-redis/v9 v9.23.0
 )
