@@ -20,6 +20,16 @@ type Snapshot struct {
 // to ctx, retry nothing, and name the server in their errors. An error that is core.ErrConflict, ErrInvalid or
 // ErrUnsupported ends a join; any other has it tried again.
 type Backend interface {
+	Records
+	Leases
+
+	// Watches reports whether the backend takes leases away by itself. It always gives the same answer. A member
+	// without one is taken out 0.15 TTL later, unless it has made another until then.
+	Watches() bool
+}
+
+// Records keeps the record of one cluster.
+type Records interface {
 	// Read returns the present record and leases.
 	Read(ctx context.Context) (Snapshot, error)
 
@@ -28,6 +38,13 @@ type Backend interface {
 	// ErrConflict: it is another one's turn. After any other error it may be stored or not.
 	Write(ctx context.Context, old string, next core.Topology, record []byte) error
 
+	// Await returns when there may be something newer than what seen shows, or ctx ends; or earlier. It
+	// returns at once when ctx ends.
+	Await(ctx context.Context, seen Snapshot) error
+}
+
+// Leases keeps the leases of the members.
+type Leases interface {
 	// Lease makes the lease of a member that is about to be stored, where the backend needs it before, or of
 	// one that has lost it while it was stored.
 	Lease(ctx context.Context, id core.MemberID) error
@@ -37,14 +54,6 @@ type Backend interface {
 
 	// Release ends the lease of a member that is about to leave the record, where leaving it does not.
 	Release(ctx context.Context, id core.MemberID) error
-
-	// Await returns when there may be something newer than what seen shows, or ctx ends; or earlier. It
-	// returns at once when ctx ends.
-	Await(ctx context.Context, seen Snapshot) error
-
-	// Watches reports whether the backend takes leases away by itself. It always gives the same answer. A member
-	// without one is taken out 0.15 TTL later, unless it has made another until then.
-	Watches() bool
 }
 
 // Runner is a Backend that keeps something going, such as a connection on which it hears of news for Await. Run

@@ -62,7 +62,7 @@ const (
 // New makes the membership of one node. It does no I/O.
 func New(cfg Config, b Backend) *Provider {
 	p := &Provider{cfg: cfg, backend: b}
-	p.base, p.end = context.WithCancelCause(context.Background()) // the one root of this provider
+	p.base, p.end = context.WithCancelCause(context.Background()) // the one root of this service
 	return p
 }
 
