@@ -128,10 +128,7 @@ func (p *catalog) start(name string, do func(context.Context)) {
 func (p *catalog) admit(ctx context.Context, self core.Member) error {
 	p.keeper.claim(self)
 	for wait := p.newPause(); ; {
-		err := p.keeper.register(context.WithoutCancel(ctx), self) // one under way could come after Leave
-		if err == nil {
-			err = p.keeper.refresh(ctx, self)
-		}
+		err := p.keeper.publish(context.WithoutCancel(ctx), self) // what is under way could come after Leave
 		if err == nil || lasting(err) {
 			return err
 		}
@@ -164,9 +161,12 @@ func (p *catalog) Update(ctx context.Context, self core.Member) error {
 	case state != member || id != self.ID:
 		err = fmt.Errorf("%q has not joined here: %w", self.ID, core.ErrInvalid)
 	default:
-		p.keeper.set(self)
-		if err = p.keeper.register(ctx, self); err == nil {
-			err = p.keeper.refresh(ctx, self)
+		select {
+		case err = <-p.keeper.set(self):
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-p.base.Done():
+			err = core.ErrStopped
 		}
 	}
 	if err != nil {

@@ -107,6 +107,14 @@ func unknownCheck(err error) bool {
 		(strings.Contains(status.Body, "does not have associated TTL") || strings.Contains(status.Body, "Unknown check"))
 }
 
+// publish does both.
+func (e *entry) publish(ctx context.Context, m core.Member) error {
+	if err := e.register(ctx, m); err != nil {
+		return err
+	}
+	return e.refresh(ctx, m)
+}
+
 // deregister removes the entry of id.
 func (e *entry) deregister(ctx context.Context, id core.MemberID) error {
 	return e.client.call(ctx, func(ctx context.Context) error {
@@ -121,8 +129,9 @@ type keeper struct {
 
 	mu     sync.Mutex // guards what follows
 	env    core.Env
-	row    core.Member // the entry of it may be there; without an ID: there is none
-	fresh  bool        // the agent may have an older row, or none
+	row    core.Member  // the entry of it may be there; without an ID: there is none
+	fresh  bool         // the agent may have an older row, or none
+	told   []chan error // get the outcome of the next write
 	closed bool
 	wake   chan struct{} // of the goroutine; nil: there is none
 	end    context.CancelFunc
@@ -153,12 +162,15 @@ func (k *keeper) claim(row core.Member) {
 	k.row = row
 }
 
-// set changes the row.
-func (k *keeper) set(row core.Member) {
+// set changes the row. The outcome of writing it comes once, unless stop comes first.
+func (k *keeper) set(row core.Member) <-chan error {
+	told := make(chan error, 1)
 	k.mu.Lock()
 	k.row = row
+	k.told = append(k.told, told)
 	k.mu.Unlock()
 	k.again()
+	return told
 }
 
 // again has the row registered now.
@@ -191,7 +203,7 @@ func (k *keeper) run(ctx context.Context) {
 			k.rest(ctx, k.ttl/3)
 			continue
 		}
-		if !failing && !errors.Is(err, errGone) {
+		if !failing {
 			failing = true
 			k.env.Logger.Warn("the entry in Consul's catalogue is not kept; it is tried again", slog.String("error", err.Error()))
 		}
@@ -214,20 +226,24 @@ func (k *keeper) rest(ctx context.Context, d time.Duration) {
 // write registers the row if that is needed, and says that the member is alive.
 func (k *keeper) write(ctx context.Context) error {
 	k.mu.Lock()
-	row, fresh := k.row, k.fresh
-	k.fresh = false
+	row, fresh, told := k.row, k.fresh, k.told
+	k.fresh, k.told = false, nil
 	k.mu.Unlock()
 	var err error
-	if fresh {
-		err = k.register(ctx, row)
-	}
-	if err == nil {
+	if !fresh {
 		err = k.refresh(ctx, row)
+		fresh = errors.Is(err, errGone)
 	}
-	if err != nil && (fresh || errors.Is(err, errGone)) {
+	if fresh {
+		err = k.publish(ctx, row)
+	}
+	if err != nil && fresh {
 		k.mu.Lock()
 		k.fresh = true
 		k.mu.Unlock()
+	}
+	for _, done := range told {
+		done <- err
 	}
 	return err
 }

@@ -1,0 +1,9 @@
+package consul
+
+import (
+	"testing"
+
+	"github.com/granary-go/granary/core/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
