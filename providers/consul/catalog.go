@@ -46,8 +46,13 @@ const (
 
 func newCatalog(cfg Config, c *client) *catalog {
 	p := &catalog{client: c, name: cfg.Name, poll: 3 * cfg.TTL, keeper: &keeper{entry: entry{client: c, service: cfg.Name, ttl: cfg.TTL}}}
-	p.base, p.end = context.WithCancelCause(context.Background()) // the one root of this provider
+	p.base, p.end = root()
 	return p
+}
+
+// root begins what Leave ends.
+func root() (context.Context, context.CancelCauseFunc) {
+	return context.WithCancelCause(context.Background()) // the one root of this service
 }
 
 // Promises is Compat alone: the catalogue has no compare-and-set and no order.

@@ -134,7 +134,7 @@ type keeper struct {
 	told   []chan error // get the outcome of the next write
 	closed bool
 	wake   chan struct{} // of the goroutine; nil: there is none
-	end    context.CancelFunc
+	end    func()
 	over   chan struct{} // closed when the goroutine has ended
 }
 
@@ -145,8 +145,8 @@ func (k *keeper) start(env core.Env, row core.Member, registered bool) {
 	if k.closed || k.wake != nil {
 		return
 	}
-	ctx, end := context.WithCancel(context.Background()) // the one root of this entry
-	k.env, k.row, k.fresh, k.end = env, row, !registered, end
+	ctx, end := root()
+	k.env, k.row, k.fresh, k.end = env, row, !registered, func() { end(core.ErrStopped) }
 	k.wake, k.over = make(chan struct{}, 1), make(chan struct{})
 	over := k.over
 	env.Go("consul.entry", func() {
