@@ -10,6 +10,7 @@ require (
 	github.com/google/wire v0.7.0
 	github.com/granary-go/granary/core v0.1.0
 	github.com/granary-go/granary/engine v0.1.0
+	github.com/granary-go/granary/integration v0.1.0
 	github.com/granary-go/granary/lookups/disthash v0.1.0
 	github.com/granary-go/granary/protos v0.1.0
 	github.com/granary-go/granary/providers/memberlist v0.1.0
@@ -17,7 +18,14 @@ require (
 )
 
 require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/redis/go-redis/v9 v9.23.0 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
+)
+
+require (
 	github.com/google/btree v1.1.3 // indirect
+	github.com/granary-go/granary/providers/redis v0.1.0
 	github.com/granary-go/granary/tools/history v0.1.0 // indirect
 	github.com/hashicorp/errwrap v1.1.0 // indirect
 	github.com/hashicorp/go-immutable-radix v1.3.1 // indirect
@@ -44,3 +52,7 @@ replace (
 	github.com/granary-go/granary/providers/memberlist => ../providers/memberlist
 	github.com/granary-go/granary/tools/history => ../tools/history
 )
+
+replace github.com/granary-go/granary/providers/redis => ../providers/redis
+
+replace github.com/granary-go/granary/integration => ../integration

@@ -178,6 +178,9 @@ func (c *Consul) Do(ctx context.Context, method, path, body string) ([]byte, err
 	return data, err
 }
 
+// Pid is the number of its process.
+func (c *Consul) Pid() int { return c.p.cmd.Process.Pid }
+
 // Kill ends the server as a crash would.
 func (c *Consul) Kill() error { return c.p.kill() }
 

@@ -88,6 +88,9 @@ func ping(ctx context.Context, addr string) error {
 	return err
 }
 
+// Pid is the number of its process.
+func (r *Redis) Pid() int { return r.p.cmd.Process.Pid }
+
 // Kill ends the server as a crash would.
 func (r *Redis) Kill() error { return r.p.kill() }
 

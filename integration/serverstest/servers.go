@@ -59,7 +59,7 @@ func start[S interface{ Stop() error }](t testing.TB, how func(context.Context) 
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	s, err := how(ctx)
-	have(t, err)
+	Have(t, err)
 	t.Cleanup(func() {
 		if err := s.Stop(); err != nil {
 			t.Error(err)
@@ -68,8 +68,9 @@ func start[S interface{ Stop() error }](t testing.TB, how func(context.Context) 
 	return s
 }
 
-// have ends the test where there is no server: it failed to start, or its program is missing.
-func have(t testing.TB, err error) {
+// Have ends the test where err says that there is no server: skipped if its program is not on the machine, unless
+// servers are required, and failed if it is there and does not start.
+func Have(t testing.TB, err error) {
 	t.Helper()
 	switch {
 	case err == nil:

@@ -28,7 +28,7 @@ func broken(what string) Parts {
 		parts.Config = slowLeave
 	case "slow leave that nobody is told of":
 		parts.Config = slowLeave
-		parts.Provider = func(p *memberlist.Provider) core.Provider { return untold{p} }
+		parts.Provider = func(p core.Provider) core.Provider { return untold{p.(*memberlist.Provider)} }
 		parts.Leave = func(ctx context.Context, n *cluster.Node) error {
 			_ = n.Stop(ctx) // it complains of the step that is taken out
 			return nil

@@ -11,8 +11,6 @@ import (
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/examples/cluster/counterpb"
 	"github.com/granary-go/granary/examples/cluster/history"
-	"github.com/granary-go/granary/examples/cluster/wiring"
-	"github.com/granary-go/granary/providers/memberlist"
 )
 
 // caller is the process that puts load on the cluster. It is a client: it hosts nothing.
@@ -47,13 +45,11 @@ func runCaller(ctx context.Context, s start, p *pipe, parts Parts) error {
 	if err != nil {
 		return err
 	}
-	made, err := parts.build(s.Name, wiring.Config{
-		Cluster:    cluster.Config{Name: "demo", Client: true, Logger: logger(s.Name)},
-		Memberlist: memberlist.Config{Seeds: s.Seeds, Preset: memberlist.Local},
-	})
+	made, end, err := parts.build(s, s.config(cluster.Config{Client: true}))
 	if err != nil {
 		return err
 	}
+	defer end()
 	if err := begin(ctx, made.Node); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func (d *driver) form(ctx context.Context) error {
 			return err
 		}
 		if i == 0 {
-			if err := d.wait(ctx, formLimit, "the first member to start", func() bool { return m.gossip != "" }); err != nil {
+			if err := d.wait(ctx, formLimit, "the first member to start", func() bool { return m.ready }); err != nil {
 				return err
 			}
 		}
@@ -45,7 +45,7 @@ func (d *driver) startMember(phase string) (*member, error) {
 // spawn starts a process with the present members as its seeds.
 func (d *driver) spawn(role, name string) (*child, error) {
 	born := d.rec.Now()
-	c, err := spawn(start{Role: role, Name: name, Dir: d.dir, Seeds: d.seeds(), Options: d.opts}, d.stderr, d.events, d.done)
+	c, err := spawn(start{Role: role, Name: name, Dir: d.dir, Seeds: d.seeds(), Server: d.server.address, Cluster: d.cluster, Options: d.opts}, d.stderr, d.events, d.done)
 	if err != nil {
 		return nil, err
 	}

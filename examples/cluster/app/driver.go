@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,8 @@ type driver struct {
 	out     io.Writer // for people
 	stderr  io.Writer
 	dir     string
+	server  server
+	cluster string // its name at the server
 	rec     *history.Writer
 	rng     *rand.Rand
 	began   time.Time
@@ -74,8 +77,9 @@ const (
 	agreeLimit   = 5 * time.Second      // to agree once more, before they are stopped
 )
 
-// newDriver opens the records of the run. An error is one of use: there is no place for them.
-func newDriver(o Options, people, stderr io.Writer, parts Parts) (*driver, error) {
+// newDriver opens the records of the run, and has its server. An error is one of use: there is no place for the
+// records, or no server. There is none if the user has ended the run before.
+func newDriver(ctx context.Context, o Options, people, stderr io.Writer, parts Parts) (*driver, error) {
 	dir, err := recordFolder(o.History)
 	if err != nil {
 		return nil, err
@@ -87,9 +91,22 @@ func newDriver(o Options, people, stderr io.Writer, parts Parts) (*driver, error
 	if err != nil {
 		return nil, err
 	}
-	return &driver{opts: o, parts: parts, out: people, stderr: stderr, dir: dir, rec: rec, began: time.Now(),
-		rng: rand.New(rand.NewPCG(o.Seed, 0)), byChild: map[*child]*member{},
-		events: make(chan childEvent, 256), done: make(chan struct{})}, nil
+	d := &driver{opts: o, parts: parts, out: people, stderr: stderr, dir: dir, rec: rec, began: time.Now(),
+		rng: rand.New(rand.NewPCG(o.Seed, 0)), byChild: map[*child]*member{}, cluster: newCluster(),
+		events: make(chan childEvent, 256), done: make(chan struct{})}
+	if d.server, err = obtain(ctx, o, dir); err != nil && ctx.Err() == nil {
+		return nil, errors.Join(err, d.discard())
+	}
+	return d, nil
+}
+
+// discard removes what a run has written that does not take place.
+func (d *driver) discard() error {
+	err := errors.Join(d.rec.Close(), os.Remove(filepath.Join(d.dir, "driver.jsonl")), os.RemoveAll(filepath.Join(d.dir, "server")))
+	if d.opts.History == "" {
+		err = errors.Join(err, os.Remove(d.dir))
+	}
+	return err
 }
 
 // patience is for how long a process is waited for that is to end.
@@ -117,6 +134,9 @@ func (d *driver) run(ctx context.Context) {
 		d.troubled(err)
 	}
 	d.end(ctx)
+	if err := d.server.end(d.dir); err != nil {
+		d.troubled(err)
+	}
 }
 
 // troubled records what kept the run from its plan.
@@ -125,6 +145,12 @@ func (d *driver) troubled(err error) {
 }
 
 func (d *driver) plan(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s := d.server; s.own != nil {
+		d.say("%s server at %s started, process %d", d.opts.Provider, s.address, s.own.Pid())
+	}
 	d.say("forming a cluster of %d processes, %s and %s, seed %d", d.opts.Members, d.opts.Provider, d.opts.Lookup, d.opts.Seed)
 	if err := d.form(ctx); err != nil {
 		return err

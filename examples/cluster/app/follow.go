@@ -80,9 +80,12 @@ func (d *driver) takeMember(m *member, e childEvent) {
 	switch {
 	case e.last:
 		d.takeGone(m)
-	case e.Gossip != "":
+	case e.Member != "":
 		m.id, m.gossip = e.Member, e.Gossip
 		d.record(history.Spawned, m, history.Record{Ns: m.born, Phase: m.phase})
+		if m.leaving { // it was asked to end before it had a name
+			d.record(history.Stopping, m, history.Record{})
+		}
 	case e.Ready:
 		m.ready = true
 		d.say("%s is ready, member %s", m.name, m.id)

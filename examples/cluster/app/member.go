@@ -12,8 +12,6 @@ import (
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/examples/cluster/counterpb"
 	"github.com/granary-go/granary/examples/cluster/history"
-	"github.com/granary-go/granary/examples/cluster/wiring"
-	"github.com/granary-go/granary/providers/memberlist"
 )
 
 // counter is the grain: it counts what its one activation has handled, without a lock.
@@ -81,21 +79,19 @@ func runMember(ctx context.Context, s start, p *pipe, parts Parts) error {
 		return &counter{id: id.String(), activation: self.Activation().PID.String(), rec: rec}, nil
 	})
 	kind.Idle = -1 // the run is short: only changes stop activations
-	made, err := parts.build(s.Name, wiring.Config{
-		Cluster:    cluster.Config{Name: "demo", Logger: logger(s.Name), StopTimeout: stopTimeout},
-		Memberlist: memberlist.Config{Seeds: s.Seeds, Preset: memberlist.Local},
-		Kinds:      grain.Kinds{kind},
-		Telemetry:  cluster.Telemetry{Observer: rec.observer()},
-	})
+	config := s.config(cluster.Config{StopTimeout: stopTimeout})
+	config.Kinds, config.Telemetry = grain.Kinds{kind}, cluster.Telemetry{Observer: rec.observer()}
+	made, end, err := parts.build(s, config)
 	if err != nil {
 		return err
 	}
+	defer end()
 	id := made.Node.ID()
 	rec.id.Store(&id)
 	if err := begin(ctx, made.Node); err != nil {
 		return err
 	}
-	p.send(notice{Member: rec.member(), Gossip: made.Provider.Addr()})
+	p.send(notice{Member: rec.member(), Gossip: gossip(made.Parts.Provider)})
 	p.send(notice{Ready: true})
 	rec.serve(ctx)
 	if err := parts.leave(p, made.Node); err != nil {

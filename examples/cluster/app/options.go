@@ -37,6 +37,8 @@ func recoveryBound(provider string) time.Duration {
 	switch provider {
 	case "memberlist":
 		return 10 * time.Second
+	case "redis":
+		return 15 * time.Second
 	}
 	return 0
 }
@@ -51,11 +53,11 @@ func (o *Options) flags() *flag.FlagSet {
 	f.BoolVar(&o.Kill, "kill", true, "kill one member with SIGKILL after a third of the time; not by default with -rolling")
 	f.BoolVar(&o.Join, "join", true, "add one member after two thirds of the time; not by default with -rolling")
 	f.BoolVar(&o.Rolling, "rolling", false, "instead, restart every member in turn, gracefully, after half of the time")
-	f.StringVar(&o.Provider, "provider", "memberlist", "membership: memberlist")
+	f.StringVar(&o.Provider, "provider", "memberlist", "membership: memberlist or redis")
 	f.StringVar(&o.Lookup, "lookup", "disthash", "identity lookup: disthash")
 	f.IntVar(&o.Level, "level", 0, "promise level that the node is built for, 0 to 3")
 	f.StringVar(&o.Consul, "consul", "", "`URL` of a Consul agent, for -provider consul")
-	f.StringVar(&o.Redis, "redis", "", "`address` of a Redis server, for -provider redis")
+	f.StringVar(&o.Redis, "redis", "", "`address` of a Redis server, for -provider redis; without it one is started for the run")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of every choice that the program makes")
 	f.StringVar(&o.History, "history", "", "`folder` in which the records of the run are kept")
 	f.BoolVar(&o.JSON, "json", false, "print one JSON object on standard output, everything else on standard error")
@@ -104,18 +106,18 @@ func (o *Options) check(f *flag.FlagSet) error {
 		o.Kill, o.Join = o.Kill && set["kill"], o.Join && set["join"]
 	}
 	switch {
-	case o.Provider != "memberlist":
-		return fmt.Errorf("-provider %s: this version has memberlist only", o.Provider)
+	case recoveryBound(o.Provider) == 0:
+		return fmt.Errorf("-provider %s: this version has memberlist and redis", o.Provider)
 	case o.Lookup != "disthash":
 		return fmt.Errorf("-lookup %s: this version has disthash only", o.Lookup)
 	case o.Level < 0 || o.Level > 3:
 		return fmt.Errorf("-level %d: levels are 0 to 3", o.Level)
 	case o.Level > 0:
-		return fmt.Errorf("-level %d needs a lookup that keeps a directory and a provider that orders its views; disthash and memberlist back Level 0", o.Level)
+		return fmt.Errorf("-level %d needs a lookup that keeps a directory and a provider that orders its views; disthash backs Level 0", o.Level)
 	case set["consul"]:
 		return errors.New("-consul names a server for -provider consul, which this version does not have")
-	case set["redis"]:
-		return errors.New("-redis names a server for -provider redis, which this version does not have")
+	case set["redis"] && o.Provider != "redis":
+		return errors.New("-redis names a server for -provider redis: add that")
 	case o.Kill && o.Members == 1:
 		return errors.New("-kill needs at least 2 members, since somebody must survive: add -kill=false")
 	case o.Rolling && o.Members == 1:

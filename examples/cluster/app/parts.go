@@ -9,14 +9,13 @@ import (
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/examples/cluster/counterpb"
 	"github.com/granary-go/granary/examples/cluster/wiring"
-	"github.com/granary-go/granary/providers/memberlist"
 )
 
 // Parts lets the tests of this program break what it is made of. The zero value is the program as it
 // is.
 type Parts struct {
 	Config   func(process string, c *wiring.Config)     // changes what the node of a process is made of
-	Provider func(*memberlist.Provider) core.Provider   // stands between the node and its provider
+	Provider func(core.Provider) core.Provider          // stands between the node and its provider
 	Lookup   func(core.Lookup) core.Lookup              // stands between the node and its lookup
 	Leave    func(context.Context, *cluster.Node) error // how a member leaves; nil: Node.Stop
 	Call     func(Calling) Calling                      // stands between the load and the client
@@ -29,23 +28,25 @@ type Parts struct {
 type Calling func(ctx context.Context, key string, request uint64) (*counterpb.AddReply, error)
 
 // build makes the node: by the wired injector, or by hand where a test puts itself between.
-func (p Parts) build(process string, c wiring.Config) (wiring.Process, error) {
+func (p Parts) build(s start, c wiring.Config) (wiring.Process, func(), error) {
 	if p.Config != nil {
-		p.Config(process, &c)
+		p.Config(s.Name, &c)
 	}
-	made, err := wiring.MemberlistDisthash(c)
+	made, end, err := wiring.Make(s.Options.Provider, c)
 	if err != nil || p.Lookup == nil && p.Provider == nil {
-		return made, err
+		return made, end, err
 	}
 	parts := *made.Parts
 	if p.Lookup != nil {
 		parts.Lookup = p.Lookup(parts.Lookup)
 	}
 	if p.Provider != nil {
-		parts.Provider = p.Provider(made.Provider)
+		parts.Provider = p.Provider(parts.Provider)
 	}
-	made.Node, err = cluster.New(c.Cluster, parts)
-	return made, err
+	if made.Node, err = cluster.New(c.Cluster, parts); err != nil {
+		end()
+	}
+	return made, end, err
 }
 
 // leave has a node leave. That it could not do so in order is no error if there was no time for it.

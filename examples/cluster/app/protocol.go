@@ -45,6 +45,8 @@ type start struct {
 	Name    string   `json:"name"` // of its record file
 	Dir     string   `json:"dir"`
 	Seeds   []string `json:"seeds"`
+	Server  string   `json:"server"`  // where the members meet, if not by seeds
+	Cluster string   `json:"cluster"` // the name that they meet under there
 	Options Options  `json:"options"`
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/lookups/disthash"
 	"github.com/granary-go/granary/providers/memberlist"
+	"github.com/granary-go/granary/providers/redis"
 )
 
 // Injectors from wire.go:
@@ -51,9 +52,62 @@ func MemberlistDisthash(cfg Config) (Process, error) {
 		Telemetry:    telemetry,
 	}
 	process := Process{
-		Node:     node,
-		Parts:    clusterComponents,
-		Provider: provider,
+		Node:  node,
+		Parts: clusterComponents,
 	}
 	return process, nil
+}
+
+// RedisDisthash makes a process whose members meet at a Redis server, and hashed ownership.
+func RedisDisthash(cfg Config) (Process, func(), error) {
+	config := cfg.Cluster
+	providerConfig := cfg.RedisProvider
+	redisConfig := cfg.Redis
+	client, cleanup, err := redis.Open(redisConfig)
+	if err != nil {
+		return Process{}, nil, err
+	}
+	provider, err := redis.NewProvider(providerConfig, client)
+	if err != nil {
+		cleanup()
+		return Process{}, nil, err
+	}
+	disthashConfig := cfg.Disthash
+	lookup, err := disthash.New(disthashConfig)
+	if err != nil {
+		cleanup()
+		return Process{}, nil, err
+	}
+	kinds := cfg.Kinds
+	services := cfg.Services
+	interceptors := cfg.Interceptors
+	telemetry := cfg.Telemetry
+	components := cluster.Components{
+		Provider:     provider,
+		Lookup:       lookup,
+		Kinds:        kinds,
+		Services:     services,
+		Interceptors: interceptors,
+		Telemetry:    telemetry,
+	}
+	node, err := cluster.New(config, components)
+	if err != nil {
+		cleanup()
+		return Process{}, nil, err
+	}
+	clusterComponents := &cluster.Components{
+		Provider:     provider,
+		Lookup:       lookup,
+		Kinds:        kinds,
+		Services:     services,
+		Interceptors: interceptors,
+		Telemetry:    telemetry,
+	}
+	process := Process{
+		Node:  node,
+		Parts: clusterComponents,
+	}
+	return process, func() {
+		cleanup()
+	}, nil
 }
