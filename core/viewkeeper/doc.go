@@ -7,8 +7,8 @@
 // Every member counts for itself: one whose lease was not renewed for a TTL and a grace of a fifth of it, by the
 // counter's own monotonic clock and since the counter saw the last renewal, is taken out of the record. Nobody's
 // wall clock takes part. A renewal is seen a sixteenth of a TTL late at most, so a member that was killed is out
-// within 1.27 TTL of its last renewal and the time of a write. Whoever could not read for half a TTL starts to
-// count anew, so an outage or a pause of the backend, however long, takes nobody out. A backend that watches leases
+// within 1.27 TTL of its last renewal and the time of a write. Whoever could not read, or not renew its own lease,
+// for half a TTL starts to count anew, so an outage or a pause of the backend, however long, takes nobody out. A backend that watches leases
 // itself (Watches) is believed instead, after a grace of 0.15 TTL in which a living member makes its lease again.
 //
 // # A lost row

@@ -34,13 +34,14 @@ func newJudge(ttl time.Duration, trusts bool) *judge {
 }
 
 // silent are the members whose time is over, with what was seen of their leases, and after how long that may be
-// true of another. v and s were read between before and after.
-func (j *judge) silent(v *core.View, s Snapshot, self core.MemberID, before, after time.Duration) (out map[core.MemberID]sighting, next time.Duration) {
+// true of another. v and s were read between before and after. While the own lease cannot be renewed, as on a
+// server that refuses writes, others may be silent for the same reason.
+func (j *judge) silent(v *core.View, s Snapshot, self core.MemberID, before, after, renewed time.Duration) (out map[core.MemberID]sighting, next time.Duration) {
 	next = j.limit
 	if v == nil || self == "" {
 		return nil, next
 	}
-	if after-j.last > j.gap {
+	if after-j.last > j.gap || !j.trusts && after-renewed > j.gap {
 		clear(j.seen) // what happened meanwhile nobody has seen
 	}
 	j.last = after

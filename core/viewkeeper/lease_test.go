@@ -30,17 +30,22 @@ func newNode(t *testing.T, b Backend, id string) *node {
 	return n
 }
 
-func (n *node) join(ctx context.Context) error {
-	env := core.Env{
+func (n *node) env() core.Env {
+	return core.Env{
 		Logger: slog.New(slog.DiscardHandler), Clock: suitetest.NewClock(), Rand: rand.New(rand.NewPCG(1, 2)),
 		Hooks: &core.Hooks{}, Go: func(_ string, f func()) { go f() },
 	}
-	return n.Join(ctx, env, n.self, func(v *core.View) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		n.view = v
-	})
 }
+
+func (n *node) report(v *core.View) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.view = v
+}
+
+func (n *node) join(ctx context.Context) error { return n.Join(ctx, n.env(), n.self, n.report) }
+
+func (n *node) watch(ctx context.Context) error { return n.Watch(ctx, n.env(), n.report) }
 
 func (n *node) members() int {
 	n.mu.Lock()

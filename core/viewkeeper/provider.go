@@ -44,6 +44,8 @@ type Provider struct {
 	record []byte     // as read last, and its view
 	parsed *core.View // nil: of none
 
+	renewed time.Duration // when the lease was, by the clock's Elapsed
+
 	interrupt func() // ends the wait for news; nil: nobody waits
 	kicked    bool   // somebody asked for a read while nobody waited
 }
@@ -92,6 +94,7 @@ func (p *Provider) Join(ctx context.Context, env core.Env, self core.Member, rep
 		return p.named("join", core.ErrStopped)
 	}
 	p.state, p.self, p.lineage, p.epoch = member, self, v.Lineage(), v.Epoch()
+	p.renewed = p.env.Clock.Elapsed()
 	p.report(v, report)
 	p.start("renewals", p.renewals)
 	return nil
@@ -222,7 +225,7 @@ func (p *Provider) RenewLease(ctx context.Context) error {
 	}
 	ctx, end := p.until(ctx)
 	defer end()
-	if err := p.backend.Renew(ctx, id); err != nil {
+	if err := p.renew(ctx, id); err != nil {
 		return p.named("renew", p.over(ctx, err))
 	}
 	return nil

@@ -251,7 +251,10 @@ func (p *Provider) removeSilent(ctx context.Context, silent map[core.MemberID]si
 	if errors.Is(err, errSame) {
 		return nil, nil
 	}
-	return gone, err
+	if err != nil {
+		return nil, err
+	}
+	return gone, nil
 }
 
 // swap stores next in place of old.

@@ -32,7 +32,7 @@ func (p *Provider) reports(ctx context.Context, stored *core.View, report func(*
 		}
 		wait = p.newPause()
 		tell(v)
-		silent, next := j.silent(v, s, p.selfID(), before, p.env.Clock.Elapsed())
+		silent, next := j.silent(v, s, p.selfID(), before, p.env.Clock.Elapsed(), p.lastRenewal())
 		if p.expire(ctx, silent) {
 			continue
 		}
@@ -178,7 +178,7 @@ func (p *Provider) renewals(ctx context.Context) {
 			return
 		}
 		limit, end := p.within(ctx, p.renewal())
-		err := p.backend.Renew(limit, p.selfID())
+		err := p.renew(limit, p.selfID())
 		end()
 		d = p.renewal()
 		switch {
@@ -189,6 +189,24 @@ func (p *Provider) renewals(ctx context.Context) {
 		}
 		p.note(ctx, &p.renewing, "the lease is not renewed", err)
 	}
+}
+
+// renew extends the lease once.
+func (p *Provider) renew(ctx context.Context, id core.MemberID) error {
+	err := p.backend.Renew(ctx, id)
+	if err == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.renewed = p.env.Clock.Elapsed()
+	}
+	return err
+}
+
+// lastRenewal is when the own lease was renewed last.
+func (p *Provider) lastRenewal() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.renewed
 }
 
 func (p *Provider) renewal() time.Duration { return p.cfg.TTL * 3 / 10 }
