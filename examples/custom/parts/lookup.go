@@ -37,8 +37,8 @@ type flight struct {
 }
 
 // NewDirectory makes the lookup of one node. Nodes of one store and name share a directory.
-func NewDirectory(name string, s core.Store) *Directory {
-	return &Directory{store: s, group: name + " directory", flights: map[core.Identity]*flight{}}
+func NewDirectory(n Name, s core.Store) *Directory {
+	return &Directory{store: s, group: string(n) + " directory", flights: map[core.Identity]*flight{}}
 }
 
 // row is what the store has of an identity. Without Placed its host is just starting it.

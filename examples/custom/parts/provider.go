@@ -17,10 +17,14 @@ type Membership struct{ *viewkeeper.Provider }
 
 // NewMembership makes the membership of one node. Members of one store and name are a cluster. A member that
 // renews nothing for 3 s is taken out.
-func NewMembership(name string, s core.Store) *Membership {
+func NewMembership(n Name, s core.Store) *Membership {
+	name := string(n)
 	cfg := viewkeeper.Config{Name: "files", Promises: core.Promises{Ordered: true, Linearizable: true}, TTL: 3 * time.Second}
 	return &Membership{viewkeeper.New(cfg, &backend{s, core.Key{Group: name, Name: "view"}, name + " leases"})}
 }
+
+// Name is what a cluster is called.
+type Name string
 
 // backend keeps the view record in one item, and a number for each member, which grows as it renews.
 type backend struct {
