@@ -7,7 +7,7 @@ unexport GOWORK
 
 DEV = GOWORK=off go run -C tools ./dev
 
-.PHONY: test lint verify fuzz sim zoo bench consumer release generate wire tidy redis consul
+.PHONY: test lint verify fuzz sim zoo bench figures consumer release generate wire tidy redis consul
 
 test: ## every check: make test [ONLY=regexp of steps] [LOG=file]
 	@$(DEV) test $(if $(ONLY),-only '$(ONLY)') $(if $(LOG),-log '$(abspath $(LOG))')
@@ -44,6 +44,9 @@ generate: ## protobuf, grains and wire, with pinned tools
 
 wire: ## compare committed injectors with what wire generates
 	@GOWORK=off go run -C tools ./wirecheck
+
+figures: ## what an operator asks of a provider, measured: make figures PROVIDER=consul [ROUNDS=5] [WRITE=docs/providers.md]
+	@GOWORK=off go run -C integration ./figures -provider '$(PROVIDER)' $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(WRITE),-write '$(abspath $(WRITE))')
 
 consumer: ## use the modules as an outside program would: make consumer [ONLY=regexp of names] [RELEASED=version of a release commit]
 	@GOWORK=off go run -C tools ./consumer $(if $(ONLY),-only '$(ONLY)') $(if $(RELEASED),-released $(RELEASED))

@@ -15,7 +15,7 @@ import (
 // subject is one provider with default settings.
 type subject struct {
 	name  string
-	serve func(ctx context.Context) (server, error)                        // nil: it needs none
+	serve func(ctx context.Context) (server, error)                      // nil: it needs none
 	make  func(at string, seeds []string) (core.Provider, func(), error) // of one member; at is where the server is
 	peer  string                                                         // folder of a program of Proto.Actor's with the same; empty: it has none
 }
