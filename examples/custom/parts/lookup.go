@@ -48,7 +48,9 @@ type row struct {
 	core.Placement
 }
 
-func (d *Directory) key(id core.Identity) core.Key { return core.Key{Group: d.group, Name: id.String()} }
+func (d *Directory) key(id core.Identity) core.Key {
+	return core.Key{Group: d.group, Name: id.String()}
+}
 
 func (d *Directory) find(ctx context.Context, id core.Identity) (r row, at core.Revision, err error) {
 	item, err := d.store.Get(ctx, d.key(id))

@@ -86,7 +86,9 @@ func (b *backend) Write(ctx context.Context, old string, next core.Topology, rec
 	return nil
 }
 
-func (b *backend) lease(id core.MemberID) core.Key { return core.Key{Group: b.leases, Name: string(id)} }
+func (b *backend) lease(id core.MemberID) core.Key {
+	return core.Key{Group: b.leases, Name: string(id)}
+}
 
 // Lease makes a lease.
 func (b *backend) Lease(ctx context.Context, id core.MemberID) error {
