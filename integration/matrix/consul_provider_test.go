@@ -80,11 +80,11 @@ func TestConsulProvider(t *testing.T) {
 	server := serverstest.Consul(t, servers.ConsulConfig{SessionTTL: time.Second})
 	t.Run("record", func(t *testing.T) {
 		t.Parallel()
-		providertest.Run(t, consulHarness(server.Addr, consul.Config{TTL: 2 * time.Second}))
+		providertest.Run(t, consulHarness(server.Addr, consul.Config{TTL: 3 * time.Second}))
 	})
 	t.Run("catalog", func(t *testing.T) {
 		t.Parallel()
-		providertest.Run(t, consulHarness(server.Addr, consul.Config{Mode: consul.Catalog}))
+		providertest.Run(t, consulHarness(server.Addr, consul.Config{Mode: consul.Catalog, TTL: 10 * time.Second}))
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
@@ -45,7 +44,7 @@ const (
 )
 
 func newCatalog(cfg Config, c *client) *catalog {
-	p := &catalog{client: c, name: cfg.Name, poll: 3 * cfg.TTL, keeper: &keeper{entry: entry{client: c, service: cfg.Name, ttl: cfg.TTL}}}
+	p := &catalog{client: c, name: cfg.Name, poll: cfg.TTL, keeper: &keeper{entry: entry{client: c, service: cfg.Name, ttl: cfg.TTL}}}
 	p.base, p.end = root()
 	return p
 }
@@ -133,7 +132,7 @@ func (p *catalog) start(name string, do func(context.Context)) {
 func (p *catalog) admit(ctx context.Context, self core.Member) error {
 	p.keeper.claim(self)
 	for wait := p.newPause(); ; {
-		err := p.keeper.publish(context.WithoutCancel(ctx), self) // what is under way could come after Leave
+		err := p.keeper.publish(context.WithoutCancel(ctx), self, false) // what is under way could come after Leave
 		if err == nil || lasting(err) {
 			return err
 		}
@@ -246,11 +245,8 @@ func (p *catalog) show(ctx context.Context, s *sight, services []*api.ServiceEnt
 	for _, err := range errs {
 		p.env.Logger.Warn("a service of the cluster is left out", slog.String("error", err.Error()))
 	}
-	if s.lost {
-		p.keeper.again()
-	}
 	if s.late {
-		p.keeper.hurry()
+		p.keeper.hurry() // which finds out whether the agent still knows the service
 	}
 	if view != nil && ctx.Err() == nil {
 		report(view)
@@ -262,8 +258,7 @@ type sight struct {
 	cluster string
 	self    core.MemberID // empty: a watcher's
 
-	lost  bool // the last answer was without self,
-	late  bool // or did not show it alive
+	late  bool // the last answer did not show self alive
 	epoch uint64
 	rows  core.Members
 	wrong map[string]bool // complaints that were made about the last answer
@@ -283,9 +278,6 @@ func (s *sight) next(services []*api.ServiceEntry) (*core.View, []error) {
 	}
 	s.wrong = wrong
 	s.late = s.self != "" && !now.Has(s.self)
-	s.lost = s.late && !slices.ContainsFunc(services, func(e *api.ServiceEntry) bool {
-		return e != nil && e.Service != nil && e.Service.Meta[idKey] == string(s.self)
-	})
 	if s.late || len(now) == 0 || reflect.DeepEqual(now, s.rows) {
 		return nil, told
 	}

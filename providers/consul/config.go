@@ -95,7 +95,7 @@ func New(cfg Config) (core.Provider, error) {
 			TTL:      cfg.TTL,
 		}, newBackend(cfg, c)),
 		client: c,
-		keeper: &keeper{entry: entry{client: c, service: cfg.Name, ttl: cfg.TTL, meta: map[string]string{ownerKey: Record.String()}}},
+		keeper: &keeper{entry: entry{client: c, service: cfg.Name, ttl: cfg.TTL, prefix: cfg.Name + ":", meta: map[string]string{ownerKey: Record.String()}}},
 	}, nil
 }
 

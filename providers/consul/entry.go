@@ -38,8 +38,11 @@ type entry struct {
 	client  *client
 	service string
 	ttl     time.Duration
+	prefix  string            // of the IDs of entries: they are of one agent, not of one service
 	meta    map[string]string // of each entry
 }
+
+func (e *entry) id(of core.MemberID) string { return e.prefix + string(of) }
 
 // registration is the entry of m.
 func (e *entry) registration(m core.Member) (*api.AgentServiceRegistration, error) {
@@ -65,32 +68,40 @@ func (e *entry) registration(m core.Member) (*api.AgentServiceRegistration, erro
 		meta[protocolKey] = fmt.Sprintf("%d-%d", m.Protocol.Min, m.Protocol.Max)
 	}
 	return &api.AgentServiceRegistration{
-		ID: string(m.ID), Name: e.service, Tags: m.Kinds, Address: host, Port: int(port), Meta: meta,
+		ID: e.id(m.ID), Name: e.service, Tags: m.Kinds, Address: host, Port: int(port), Meta: meta,
 		Check: &api.AgentServiceCheck{TTL: e.ttl.String(), DeregisterCriticalServiceAfter: abandoned},
 	}, nil
 }
 
-// register writes the entry of m, in place of an earlier one.
-func (e *entry) register(ctx context.Context, m core.Member) error {
+// health is the status of the check of a living m: passing, or while it joins warning, with which Proto.Actor's
+// members do not count it yet.
+func health(m core.Member) string {
+	if m.Status == core.Joining {
+		return api.HealthWarning
+	}
+	return api.HealthPassing
+}
+
+// register writes the entry of m. In place of an earlier one its check is healthy from the start: else the member
+// would be out of others' views until the next refresh.
+func (e *entry) register(ctx context.Context, m core.Member, again bool) error {
 	service, err := e.registration(m)
 	if err != nil {
 		return err
+	}
+	if again {
+		service.Check.Status = health(m)
 	}
 	return e.client.call(ctx, func(ctx context.Context) error {
 		return e.client.api.Agent().ServiceRegisterOpts(service, api.ServiceRegisterOpts{}.WithContext(ctx))
 	})
 }
 
-// refresh says that m is alive: passing, or while it joins warning, with which Proto.Actor's members do not count
-// it yet. errGone: it has to be registered.
+// refresh says that m is alive. errGone: it has to be registered.
 func (e *entry) refresh(ctx context.Context, m core.Member) error {
-	status := api.HealthPassing
-	if m.Status == core.Joining {
-		status = api.HealthWarning
-	}
 	gone := false
 	err := e.client.call(ctx, func(ctx context.Context) error {
-		err := e.client.api.Agent().UpdateTTLOpts("service:"+string(m.ID), "", status, (&api.QueryOptions{}).WithContext(ctx))
+		err := e.client.api.Agent().UpdateTTLOpts("service:"+e.id(m.ID), "", health(m), (&api.QueryOptions{}).WithContext(ctx))
 		gone = unknownCheck(err)
 		return err
 	})
@@ -108,8 +119,8 @@ func unknownCheck(err error) bool {
 }
 
 // publish does both.
-func (e *entry) publish(ctx context.Context, m core.Member) error {
-	if err := e.register(ctx, m); err != nil {
+func (e *entry) publish(ctx context.Context, m core.Member, again bool) error {
+	if err := e.register(ctx, m, again); err != nil {
 		return err
 	}
 	return e.refresh(ctx, m)
@@ -118,7 +129,7 @@ func (e *entry) publish(ctx context.Context, m core.Member) error {
 // deregister removes the entry of id.
 func (e *entry) deregister(ctx context.Context, id core.MemberID) error {
 	return e.client.call(ctx, func(ctx context.Context) error {
-		return e.client.api.Agent().ServiceDeregisterOpts(string(id), (&api.QueryOptions{}).WithContext(ctx))
+		return e.client.api.Agent().ServiceDeregisterOpts(e.id(id), (&api.QueryOptions{}).WithContext(ctx))
 	})
 }
 
@@ -166,19 +177,11 @@ func (k *keeper) claim(row core.Member) {
 func (k *keeper) set(row core.Member) <-chan error {
 	told := make(chan error, 1)
 	k.mu.Lock()
-	k.row = row
+	k.row, k.fresh = row, true
 	k.told = append(k.told, told)
 	k.mu.Unlock()
-	k.again()
-	return told
-}
-
-// again has the row registered now.
-func (k *keeper) again() {
-	k.mu.Lock()
-	k.fresh = true
-	k.mu.Unlock()
 	k.hurry()
+	return told
 }
 
 // hurry has the next refresh come now.
@@ -229,13 +232,12 @@ func (k *keeper) write(ctx context.Context) error {
 	row, fresh, told := k.row, k.fresh, k.told
 	k.fresh, k.told = false, nil
 	k.mu.Unlock()
-	var err error
-	if !fresh {
+	err := errGone
+	if !fresh || health(row) == api.HealthPassing { // a row that says up comes after a check that does
 		err = k.refresh(ctx, row)
-		fresh = errors.Is(err, errGone)
 	}
-	if fresh {
-		err = k.publish(ctx, row)
+	if fresh = fresh || errors.Is(err, errGone); fresh {
+		err = k.publish(ctx, row, true)
 	}
 	if err != nil && fresh {
 		k.mu.Lock()

@@ -163,10 +163,10 @@ func TestSight(t *testing.T) {
 	bad := healthy("c", "", 7000, 6)
 	s := sight{cluster: "shop", self: "a"}
 	for i, step := range []struct {
-		services   []*api.ServiceEntry
-		members    int // of the view; 0: none
-		late, lost bool
-		errs       int
+		services []*api.ServiceEntry
+		members  int // of the view; 0: none
+		late     bool
+		errs     int
 	}{
 		{services: []*api.ServiceEntry{a}, members: 1},
 		{services: []*api.ServiceEntry{a}},
@@ -176,9 +176,9 @@ func TestSight(t *testing.T) {
 		{services: []*api.ServiceEntry{a, b, bad}},
 		{services: []*api.ServiceEntry{a, b}},
 		{services: []*api.ServiceEntry{a, b, bad}, errs: 1},
-		{services: []*api.ServiceEntry{b}, late: true, lost: true},
+		{services: []*api.ServiceEntry{b}, late: true},
 		{services: []*api.ServiceEntry{sickA, b}, late: true},
-		{services: nil, late: true, lost: true},
+		{services: nil, late: true},
 		{services: []*api.ServiceEntry{a}, members: 1},
 	} {
 		view, errs := s.next(step.services)
@@ -186,8 +186,8 @@ func TestSight(t *testing.T) {
 		if view != nil {
 			n = view.Len()
 		}
-		if n != step.members || s.late != step.late || s.lost != step.lost || len(errs) != step.errs {
-			t.Errorf("step %d: %d members, late %v, lost %v, %v; want %+v", i, n, s.late, s.lost, errs, step)
+		if n != step.members || s.late != step.late || len(errs) != step.errs {
+			t.Errorf("step %d: %d members, late %v, %v; want %+v", i, n, s.late, errs, step)
 		}
 	}
 	if s.epoch != 3 {
