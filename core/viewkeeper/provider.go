@@ -127,8 +127,13 @@ func (p *Provider) Watch(ctx context.Context, env core.Env, report func(*core.Vi
 // insist does try until it ends well, or as it always will, or ctx has ended.
 func (p *Provider) insist(ctx context.Context, what string, try func() error) error {
 	failing := false
+	var before error // the try that ctx cuts off says less
 	for wait := p.newPause(); ; {
 		err := try()
+		if err != nil && before != nil && ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", ctx.Err(), before)
+		}
+		before = err
 		p.note(ctx, &failing, what+" is tried again", err)
 		if err == nil || final(err) {
 			return err

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/providertest"
 	"github.com/granary-go/granary/core/storetest"
 	"github.com/granary-go/granary/integration/servers"
+	"github.com/granary-go/granary/integration/serverstest"
 	"github.com/granary-go/granary/providers/redis"
 )
 
@@ -38,11 +41,8 @@ func on(t testing.TB, c goredis.UniversalClient) *redis.Store {
 // TestRedisStoreOnACluster runs the suite on three masters; then one is killed, and what the others hold is
 // served. What it held is there again when it is back.
 func TestRedisStoreOnACluster(t *testing.T) {
-	c, err := servers.StartRedisCluster(within(t), t.TempDir(), 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Stop() })
+	t.Parallel()
+	c := serverstest.RedisCluster(t, 3)
 	client := func() goredis.UniversalClient {
 		return goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: c.Addrs(), DisableIdentity: true, MaxRetries: -1})
 	}
@@ -93,11 +93,8 @@ func TestRedisStoreOnACluster(t *testing.T) {
 // TestRedisStoreFailsOver: the replica takes over, and all that it had acknowledged to the master is there.
 // What it had not may be gone, which is why a Redis with replicas promises no more than it does.
 func TestRedisStoreFailsOver(t *testing.T) {
-	g, err := servers.StartRedisSentinel(within(t), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = g.Stop() })
+	t.Parallel()
+	g := serverstest.RedisSentinel(t)
 	client := goredis.NewFailoverClient(&goredis.FailoverOptions{MasterName: g.Name, SentinelAddrs: g.Addrs(), DisableIdentity: true, MaxRetries: -1})
 	s := on(t, client)
 	key := func(i int) core.Key { return core.Key{Group: "Cart/alice", Name: fmt.Sprint(i)} }
@@ -105,6 +102,7 @@ func TestRedisStoreFailsOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	revisions := map[int]core.Revision{}
+	var err error
 	for i := range 100 {
 		if revisions[i], err = s.Put(t.Context(), key(i), fmt.Append(nil, i), core.Absent); err != nil {
 			t.Fatal(err)
@@ -146,4 +144,111 @@ func offset(t testing.TB, r *servers.Redis, field string) (n int64) {
 		t.Fatalf("%s: %v", info, err)
 	}
 	return n
+}
+
+// TestRedisProviderFailsOver: the master of a Sentinel deployment is killed. What it had sent to the replica is there;
+// a join that it had not sent is what may be lost, and the member stores itself again.
+func TestRedisProviderFailsOver(t *testing.T) {
+	t.Parallel()
+	g := serverstest.RedisSentinel(t)
+	member := func(id string) *peer {
+		client := goredis.NewFailoverClient(&goredis.FailoverOptions{
+			MasterName: g.Name, SentinelAddrs: g.Addrs(), DisableIdentity: true, MaxRetries: -1,
+			DialTimeout: time.Second, ReadTimeout: time.Second, ContextTimeoutEnabled: true,
+		})
+		t.Cleanup(func() { _ = client.Close() })
+		return newPeer(t, redis.Use(client), redis.ProviderConfig{Name: "shop"}, id)
+	}
+	var ms []*peer
+	for i := range 3 {
+		ms = append(ms, member(fmt.Sprint("m", i)))
+		ms[i].join()
+	}
+	settle(ms...)
+	written := offset(t, g.Master, "master_repl_offset")
+	eventually(t, func() error {
+		if have := offset(t, g.Replica, "slave_repl_offset"); have < written {
+			return fmt.Errorf("the replica has %d of %d bytes", have, written)
+		}
+		return nil
+	})
+	before := ms[0].last()
+	if p := ms[0].Promises(); p.Linearizable || !p.Ordered {
+		t.Errorf("it promises %+v", p)
+	}
+	if err := g.Replica.Pause(); err != nil { // so that the next join is not sent to it
+		t.Fatal(err)
+	}
+	late := member("late")
+	late.join()
+	settle(append(ms, late)...)
+	if err := errors.Join(g.Master.Kill(), g.Replica.Resume()); err != nil {
+		t.Fatal(err)
+	}
+	all := append(ms, late)
+	eventually(t, func() error {
+		r, err := raw(t, g.Replica.Addr).HGet(t.Context(), "{granary:shop}:view", "record").Result()
+		if err == nil && !strings.Contains(r, `"late"`) {
+			err = fmt.Errorf("the new master does not list the one whose join was lost: %s", r)
+		}
+		return err
+	})
+	renewing(t, raw(t, g.Replica.Addr), "shop", all...)
+	settle(all...)
+	for _, m := range all {
+		if v := m.last(); v.Lineage() != before.Lineage() || v.Epoch() <= before.Epoch() {
+			t.Errorf("%s: %s of lineage %s, after %s of %s", m.self.ID, names(v), v.Lineage(), names(before), before.Lineage())
+		}
+		if err := m.Update(t.Context(), m.self); err != nil {
+			t.Errorf("update by %s: %v", m.self.ID, err)
+		}
+	}
+}
+
+// TestRedisProviderOnACluster runs the suite on three masters. Then the one that has the record is killed, longer
+// than leases last: nobody goes, and it goes on when the master is back. The other masters' ends are not noticed.
+func TestRedisProviderOnACluster(t *testing.T) {
+	t.Parallel()
+	c := serverstest.RedisCluster(t, 3)
+	connect := func() (goredis.UniversalClient, func()) {
+		client := goredis.NewClusterClient(&goredis.ClusterOptions{
+			Addrs: c.Addrs(), DisableIdentity: true, MaxRetries: -1, DialTimeout: time.Second, ReadTimeout: time.Second,
+		})
+		end := sync.OnceFunc(func() { _ = client.Close() })
+		t.Cleanup(end)
+		return client, end
+	}
+	providertest.Run(t, redisHarness(redis.ProviderConfig{TTL: shortTTL}, func(testing.TB) (*redis.Client, func()) {
+		client, end := connect()
+		return redis.Use(client), end
+	}))
+
+	var ms []*peer
+	for i := range 3 {
+		client, _ := connect()
+		ms = append(ms, newPeer(t, redis.Use(client), redis.ProviderConfig{Name: "shop"}, fmt.Sprint("m", i)))
+		ms[i].join()
+	}
+	settle(ms...)
+	before := ms[0].last()
+	admin, _ := connect()
+	slot, err := admin.ClusterKeySlot(t.Context(), "{granary:shop}:view").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := int(slot) * len(c.Masters) / (1 << 14)
+	for i, m := range c.Masters {
+		if err := m.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * shortTTL)
+		err := ms[0].Update(t.Context(), ms[0].self)
+		if i == home && !errors.Is(err, core.ErrUnreachable) {
+			t.Errorf("update while the master of the record is away: %v", err)
+		}
+		again(t, m)
+		eventually(t, func() error { return ms[0].Update(t.Context(), ms[0].self) })
+		time.Sleep(shortTTL * 3 / 2)
+		unchanged(t, before, ms...)
+	}
 }

@@ -2,7 +2,7 @@ package matrix
 
 import (
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,33 +20,40 @@ type crashing struct {
 	cut func()
 }
 
-func TestRedisProvider(t *testing.T) {
-	server := startRedis(t)
-	var mu sync.Mutex
-	clusters := 0
-	providertest.Run(t, providertest.Harness{
+// redisHarness has every check have a cluster of its own on one deployment. Each member has a client of its own,
+// which a crash closes.
+func redisHarness(cfg redis.ProviderConfig, connect func(testing.TB) (*redis.Client, func())) providertest.Harness {
+	var clusters atomic.Int64
+	return providertest.Harness{
 		New: func(t testing.TB) providertest.World {
-			mu.Lock()
-			clusters++
-			name := fmt.Sprint("c", clusters)
-			mu.Unlock()
+			cfg := cfg
+			cfg.Name = fmt.Sprint("c", clusters.Add(1))
 			return providertest.World{
 				Provider: func() core.Provider {
-					c, cleanup, err := redis.Open(redis.Config{Address: server.Addr, Timeout: time.Second})
+					c, end := connect(t)
+					p, err := redis.NewProvider(cfg, c)
 					if err != nil {
 						t.Fatal(err)
 					}
-					t.Cleanup(cleanup)
-					p, err := redis.NewProvider(redis.ProviderConfig{Name: name, TTL: 2 * time.Second, SingleNode: true}, c)
-					if err != nil {
-						t.Fatal(err)
-					}
-					return crashing{p, p, p, p, cleanup}
+					return crashing{p, p, p, p, end}
 				},
 				Crash: func(p core.Provider) { p.(crashing).cut() },
 			}
 		},
 		Settle: 10 * time.Second,
 		Silent: 20 * time.Second,
-	})
+	}
+}
+
+func TestRedisProvider(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	providertest.Run(t, redisHarness(redis.ProviderConfig{TTL: shortTTL, SingleNode: true}, func(t testing.TB) (*redis.Client, func()) {
+		c, end, err := redis.Open(redis.Config{Address: server.Addr, Timeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(end)
+		return c, end
+	}))
 }

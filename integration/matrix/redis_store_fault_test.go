@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"strings"
@@ -18,7 +19,14 @@ import (
 	"github.com/granary-go/granary/providers/redis"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+// TestMain lets more tests wait side by side than there are processors: nearly all their time they wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "10"); err != nil {
+		panic(err)
+	}
+	leaktest.Main(m)
+}
 
 // raw is a client of the tests' own, beside the one that is tested.
 func raw(t testing.TB, addr string) *goredis.Client {
@@ -84,6 +92,7 @@ func oldRedis(t testing.TB) string {
 
 // TestRedisRefuses: each error names the server and the way out, by the check and by the first write.
 func TestRedisRefuses(t *testing.T) {
+	t.Parallel()
 	locked := startRedis(t, "--requirepass", "secret")
 	ruled := startRedis(t)
 	do(t, raw(t, ruled.Addr), "ACL", "SETUSER", "reader", "on", ">pw", "~*", "+@all", "-eval", "-evalsha")
@@ -125,6 +134,7 @@ func TestRedisRefuses(t *testing.T) {
 }
 
 func TestRedisKeyOfAnotherType(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	s := store(t, redis.Config{Address: server.Addr})
 	do(t, raw(t, server.Addr), "SET", "granary:store:g", "theirs")
@@ -144,6 +154,7 @@ func TestRedisKeyOfAnotherType(t *testing.T) {
 
 // TestRedisDamagedRecord: an item that was edited by hand.
 func TestRedisDamagedRecord(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	s := store(t, redis.Config{Address: server.Addr})
 	for _, record := range []string{"", "short", "no hex digits!!!value"} {
@@ -163,6 +174,7 @@ func TestRedisDamagedRecord(t *testing.T) {
 }
 
 func TestRedisIsFull(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t, "--maxmemory", "4mb")
 	s := store(t, redis.Config{Address: server.Addr})
 	key := func(i int) core.Key { return core.Key{Group: "g", Name: fmt.Sprint(i)} }
@@ -185,6 +197,7 @@ func TestRedisIsFull(t *testing.T) {
 }
 
 func TestRedisReplicaIsRefused(t *testing.T) {
+	t.Parallel()
 	master, replica := startRedis(t), startRedis(t)
 	host, port, _ := net.SplitHostPort(master.Addr)
 	do(t, raw(t, replica.Addr), "REPLICAOF", host, port)
@@ -197,6 +210,7 @@ func TestRedisReplicaIsRefused(t *testing.T) {
 
 // TestRedisForgetsScripts and connections: neither is seen.
 func TestRedisForgetsScripts(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	s := store(t, redis.Config{Address: server.Addr})
 	admin := raw(t, server.Addr)
@@ -210,6 +224,7 @@ func TestRedisForgetsScripts(t *testing.T) {
 
 // TestRedisRestarts, by a crash: what was acknowledged is there, revisions and claims too.
 func TestRedisRestarts(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	s := store(t, redis.Config{Address: server.Addr})
 	k := core.Key{Group: "g", Name: "n"}
@@ -245,6 +260,7 @@ func TestRedisRestarts(t *testing.T) {
 
 // TestRedisHangs: a server that is stopped holds a caller as long as its context, or the client's time-out.
 func TestRedisHangs(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	s := store(t, redis.Config{Address: server.Addr, Timeout: 500 * time.Millisecond})
 	k := core.Key{Group: "g"}
@@ -270,6 +286,7 @@ func TestRedisHangs(t *testing.T) {
 
 // TestRedisStoreExpires: a group goes a TTL after its last write, with its claims.
 func TestRedisStoreExpires(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	s, err := redis.NewStore(redis.StoreConfig{TTL: 300 * time.Millisecond, Prefix: "short:"}, open(t, redis.Config{Address: server.Addr}))
 	if err != nil {
@@ -296,6 +313,7 @@ func TestRedisStoreExpires(t *testing.T) {
 
 // TestPrefixesKeepStoresApart.
 func TestPrefixesKeepStoresApart(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	c := open(t, redis.Config{Address: server.Addr})
 	one, err1 := redis.NewStore(redis.StoreConfig{Prefix: "one:"}, c)

@@ -1,30 +1,18 @@
 package matrix
 
 import (
-	"context"
 	"testing"
-	"time"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/core/storetest"
 	"github.com/granary-go/granary/integration/servers"
+	"github.com/granary-go/granary/integration/serverstest"
 	"github.com/granary-go/granary/providers/redis"
 )
 
 func startRedis(t testing.TB, args ...string) *servers.Redis {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	r, err := servers.StartRedis(ctx, servers.RedisConfig{Dir: t.TempDir(), Args: args})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
+	return serverstest.Redis(t, servers.RedisConfig{Args: args})
 }
 
 func open(t testing.TB, cfg redis.Config) *redis.Client {
@@ -38,6 +26,7 @@ func open(t testing.TB, cfg redis.Config) *redis.Client {
 }
 
 func TestRedisStore(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	storetest.Run(t, storetest.Harness{
 		New: func(t testing.TB) func() core.Store {

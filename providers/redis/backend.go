@@ -146,6 +146,9 @@ func (b *backend) renew(ctx context.Context, id core.MemberID) (listed int, err 
 
 // Lease makes the lease of a listed member anew; the script that stores a row makes it otherwise.
 func (b *backend) Lease(ctx context.Context, id core.MemberID) error {
+	if err := b.check(ctx); err != nil {
+		return err
+	}
 	_, err := b.renew(ctx, id)
 	return err
 }

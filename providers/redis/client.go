@@ -156,7 +156,6 @@ var failures = []struct {
 	{"can't run this command", core.ErrInvalid, "the user's ACL forbids it; allow the commands that the documentation of this package lists"},
 	{"NOPERM", core.ErrInvalid, "the user's ACL forbids it; allow the commands that the documentation of this package lists"},
 	{"WRONGPASS", core.ErrInvalid, "check Config.Username and Config.Password"},
-	{"without any password configured", core.ErrInvalid, "the server has no password; leave Config.Password out"},
 	{"NOAUTH", core.ErrInvalid, "the server wants a password: Config.Password"},
 	{"LOADING", core.ErrUnreachable, "the server is starting"},
 	{"MASTERDOWN", core.ErrUnreachable, "the replica has lost its master"},

@@ -9,6 +9,9 @@ import (
 	"github.com/granary-go/granary/core/viewkeeper"
 )
 
+// DefaultTTL is that of leases.
+const DefaultTTL = 10 * time.Second
+
 // ProviderConfig sets up a Provider. The zero value works.
 type ProviderConfig struct {
 	// Name is that of the cluster: "granary". Clusters with different names on one server know nothing of
@@ -16,7 +19,7 @@ type ProviderConfig struct {
 	Name string
 
 	// TTL is after how long a member that renews nothing is taken out, by whoever has counted that long
-	// itself: 10 s; a quarter of it later at the latest. The least is 1 s.
+	// itself and a fifth longer: DefaultTTL. The least is 1 s.
 	TTL time.Duration
 
 	// SingleNode says that the client speaks to one server without replicas that is run with
@@ -31,7 +34,7 @@ type Provider struct{ *viewkeeper.Provider }
 
 // NewProvider makes the membership of one node on a client. It does no I/O.
 func NewProvider(cfg ProviderConfig, client *Client) (*Provider, error) {
-	cfg.Name, cfg.TTL = cmp.Or(cfg.Name, "granary"), cmp.Or(cfg.TTL, 10*time.Second)
+	cfg.Name, cfg.TTL = cmp.Or(cfg.Name, "granary"), cmp.Or(cfg.TTL, DefaultTTL)
 	if cfg.TTL < time.Second {
 		return nil, fmt.Errorf("redis: ProviderConfig.TTL is %v, the least is 1s: %w", cfg.TTL, core.ErrInvalid)
 	}

@@ -44,14 +44,17 @@ local n = tonumber(redis.call('HGET', KEYS[1], ARGV[1])) or 0
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', n + 1))
 return 1
 `
-	// KEYS: leases, view. ARGV: the channel. It does what the others do, to nobody's harm.
+	// KEYS: leases, view. ARGV: the channel. It does what the others do, to nobody's harm, and says what is refused.
 	luaCheck = `
-redis.call('HGET', KEYS[2], 'id')
-redis.call('HGETALL', KEYS[1])
-redis.call('HEXISTS', KEYS[1], '')
-redis.call('HSET', KEYS[1], '', '')
-redis.call('HDEL', KEYS[1], '')
-redis.call('PUBLISH', ARGV[1], '')
+for _, c in ipairs({
+	{'hget', KEYS[2], 'id'}, {'hgetall', KEYS[1]}, {'hexists', KEYS[1], ''}, {'hset', KEYS[1], '', ''}, {'hdel', KEYS[1], ''},
+	{'publish', ARGV[1], ''},
+}) do
+	local answer = redis.pcall(unpack(c))
+	if type(answer) == 'table' and answer.err then
+		return redis.error_reply(answer.err .. " (the command '" .. c[1] .. "')")
+	end
+end
 return 1
 `
 )
