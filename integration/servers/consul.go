@@ -72,7 +72,7 @@ func StartConsul(ctx context.Context, cfg ConsulConfig) (*Consul, error) {
 
 // configure writes the file of settings, with ports that are free now.
 func (c *Consul) configure(cfg ConsulConfig) error {
-	ports, err := freePorts(3)
+	ports, err := FreePorts(3)
 	if err != nil {
 		return err
 	}

@@ -11,9 +11,9 @@ import (
 // The ports that servers get if the system says nothing of the ones that it gives away.
 const firstPort, endPort = 12_000, 32_768
 
-// freePorts are n different ports of loopback that nobody listens on now, below those that the system gives to
+// FreePorts are n different ports of loopback on which nobody listens now, for streams and packets, below those that the system gives to
 // whoever connects: a server that is restarted finds its own free again.
-func freePorts(n int) ([]int, error) {
+func FreePorts(n int) ([]int, error) {
 	end := endPort
 	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
 		_, _ = fmt.Sscan(string(text), &end) // as it was, if there is no number

@@ -46,7 +46,7 @@ func StartRedis(ctx context.Context, cfg RedisConfig) (*Redis, error) {
 		r.own = true
 	}
 	for try := 0; ; try++ {
-		ports, err := freePorts(1)
+		ports, err := FreePorts(1)
 		if err != nil {
 			return nil, err
 		}

@@ -26,7 +26,7 @@ func StartRedisCluster(ctx context.Context, dir string, n int) (*RedisCluster, e
 	var buses []int
 	for i := range n {
 		home := filepath.Join(dir, fmt.Sprint("master", i))
-		ports, err := freePorts(1)
+		ports, err := FreePorts(1)
 		if err == nil {
 			err = os.MkdirAll(home, 0o700)
 		}
@@ -146,7 +146,7 @@ func startSentinel(ctx context.Context, dir, name, host, port string) (*Redis, e
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(1)
+	ports, err := FreePorts(1)
 	if err != nil {
 		return nil, err
 	}

@@ -109,7 +109,7 @@ func TestKilledHolder(t *testing.T) {
 // Ports that are free are no port of somebody else's, and none of those that the system gives away.
 func TestFreePorts(t *testing.T) {
 	t.Parallel()
-	ports, err := freePorts(50)
+	ports, err := FreePorts(50)
 	must(t, err)
 	seen := map[int]bool{}
 	for _, p := range ports {
