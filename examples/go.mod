@@ -19,12 +19,24 @@ require (
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/fatih/color v1.19.0 // indirect
+	github.com/go-viper/mapstructure/v2 v2.5.0 // indirect
+	github.com/hashicorp/consul/api v1.34.4 // indirect
+	github.com/hashicorp/go-cleanhttp v0.5.2 // indirect
+	github.com/hashicorp/go-hclog v1.6.3 // indirect
+	github.com/hashicorp/go-rootcerts v1.0.2 // indirect
+	github.com/hashicorp/serf v0.11.0 // indirect
+	github.com/mattn/go-colorable v0.1.15 // indirect
+	github.com/mattn/go-isatty v0.0.22 // indirect
+	github.com/mitchellh/go-homedir v1.1.0 // indirect
 	github.com/redis/go-redis/v9 v9.23.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
+	golang.org/x/exp v0.0.0-20260218203240-3dfff04db8fa // indirect
 )
 
 require (
 	github.com/google/btree v1.1.3 // indirect
+	github.com/granary-go/granary/providers/consul v0.1.0
 	github.com/granary-go/granary/providers/redis v0.1.0
 	github.com/granary-go/granary/tools/history v0.1.0 // indirect
 	github.com/hashicorp/errwrap v1.1.0 // indirect
@@ -56,3 +68,5 @@ replace (
 replace github.com/granary-go/granary/providers/redis => ../providers/redis
 
 replace github.com/granary-go/granary/integration => ../integration
+
+replace github.com/granary-go/granary/providers/consul => ../providers/consul

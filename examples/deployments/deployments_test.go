@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,46 +23,45 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 // picked are the modules that a deployment links for its choice, and no other deployment has.
 var picked = map[string][]string{
 	"embedded": {"github.com/granary-go/granary/providers/memberlist", "github.com/hashicorp/memberlist"},
+	"consul":   {"github.com/granary-go/granary/providers/consul", "github.com/hashicorp/consul/api"},
 	"redis":    {"github.com/granary-go/granary/providers/redis", "github.com/redis/go-redis/v9"},
 }
 
-// build builds the program of a deployment.
-func build(t *testing.T, name string) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), name)
-	if out, err := exec.Command("go", "build", "-o", program, "./"+name).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return program
-}
-
-// Each binary has what it picked and nothing of the others' choices, as go version -m says.
-func TestLinksOnlyWhatItPicked(t *testing.T) {
+// TestDeployments builds each deployment once, looks what it links, and runs it.
+func TestDeployments(t *testing.T) {
 	t.Parallel()
 	for name := range picked {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			info, err := buildinfo.ReadFile(build(t, name))
-			if err != nil {
-				t.Fatal(err)
+			program := filepath.Join(t.TempDir(), name)
+			if out, err := exec.Command("go", "build", "-o", program, "./"+name).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
 			}
-			var modules []string
-			for _, d := range info.Deps {
-				modules = append(modules, d.Path)
-			}
-			for of, list := range picked {
-				for _, m := range list {
-					if slices.Contains(modules, m) != (of == name) {
-						t.Errorf("%s in the binary: %v; it is what %s picks", m, of != name, of)
-					}
-				}
-			}
-			for _, m := range modules {
-				if strings.HasSuffix(m, "/integration") || strings.HasPrefix(m, "github.com/hashicorp/consul") && name != "consul" {
-					t.Errorf("the binary has %s", m)
-				}
-			}
+			t.Run("links", func(t *testing.T) { linksOnlyWhatItPicked(t, name, program) })
+			t.Run("runs", func(t *testing.T) { membersMeet(t, name, program) })
 		})
+	}
+}
+
+// linksOnlyWhatItPicked holds what go version -m says of a program against what the deployments pick.
+func linksOnlyWhatItPicked(t *testing.T, name, program string) {
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked := map[string]bool{}
+	for _, d := range info.Deps {
+		linked[d.Path] = true
+		if strings.HasSuffix(d.Path, "/integration") {
+			t.Errorf("the program has %s, which is for tests", d.Path)
+		}
+	}
+	for of, modules := range picked {
+		for _, m := range modules {
+			if linked[m] != (of == name) {
+				t.Errorf("%s in the program: %v; %s picks it", m, linked[m], of)
+			}
+		}
 	}
 }
 
@@ -95,43 +93,42 @@ func TestSwapIsOneLine(t *testing.T) {
 
 const prefix = `"github.com/granary-go/granary/providers/`
 
-// A member serves, a second one joins it and calls what lives there, and both leave in order.
-func TestDeployments(t *testing.T) {
-	t.Parallel()
-	members := map[string]func(t *testing.T) (first, second []string){
-		"embedded": func(t *testing.T) (first, second []string) {
-			ports, err := servers.FreePorts(1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			gossip := fmt.Sprint("127.0.0.1:", ports[0])
-			return []string{"-bind", gossip}, []string{"-seed", gossip}
-		},
-		"redis": func(t *testing.T) (first, second []string) {
-			at := []string{"-redis", serverstest.Redis(t, servers.RedisConfig{}).Addr}
-			return at, at
-		},
+// meeting are the flags by which a first and a second member of a deployment meet.
+var meeting = map[string]func(t *testing.T) (first, second []string){
+	"embedded": func(t *testing.T) (first, second []string) {
+		ports, err := servers.FreePorts(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gossip := fmt.Sprint("127.0.0.1:", ports[0])
+		return []string{"-bind", gossip}, []string{"-seed", gossip}
+	},
+	"consul": func(t *testing.T) (first, second []string) {
+		at := []string{"-consul", serverstest.Consul(t, servers.ConsulConfig{}).URL}
+		return at, at
+	},
+	"redis": func(t *testing.T) (first, second []string) {
+		at := []string{"-redis", serverstest.Redis(t, servers.RedisConfig{}).Addr}
+		return at, at
+	},
+}
+
+// membersMeet has a member serve, and a second one join it, call what lives there, and leave.
+func membersMeet(t *testing.T, name, program string) {
+	first, second := meeting[name](t)
+	one := start(t, program, first...)
+	two := exec.Command(program, append(second, "-customer", "alice")...)
+	text, err := two.Output()
+	if want := "ready, of 2 members\nadded tea: 1 different\nadded milk: 2 different\nin the cart: map[milk:1 tea:1]\n"; err != nil || string(text) != want {
+		t.Errorf("the second member says %q, %v", text, err)
 	}
-	for name := range picked {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			first, second := members[name](t)
-			program := build(t, name)
-			one := start(t, program, first...)
-			two := exec.Command(program, append(second, "-customer", "alice")...)
-			text, err := two.Output()
-			if want := "ready, of 2 members\nadded tea: 1 different\nadded milk: 2 different\nin the cart: map[milk:1 tea:1]\n"; err != nil || string(text) != want {
-				t.Errorf("the second member says %q, %v", text, err)
-			}
-			if err := one.Process.Signal(syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
-			killed := time.AfterFunc(time.Minute, func() { _ = one.Process.Kill() }) // the test fails by it
-			defer killed.Stop()
-			if err := one.Wait(); err != nil {
-				t.Errorf("the first member ends with %v", err)
-			}
-		})
+	if err := one.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.AfterFunc(time.Minute, func() { _ = one.Process.Kill() }) // the test fails by it
+	defer killed.Stop()
+	if err := one.Wait(); err != nil {
+		t.Errorf("the first member ends with %v", err)
 	}
 }
 

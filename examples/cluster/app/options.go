@@ -39,6 +39,8 @@ func recoveryBound(provider string) time.Duration {
 		return 10 * time.Second
 	case "redis":
 		return 15 * time.Second
+	case "consul":
+		return 30 * time.Second
 	}
 	return 0
 }
@@ -53,10 +55,10 @@ func (o *Options) flags() *flag.FlagSet {
 	f.BoolVar(&o.Kill, "kill", true, "kill one member with SIGKILL after a third of the time; not by default with -rolling")
 	f.BoolVar(&o.Join, "join", true, "add one member after two thirds of the time; not by default with -rolling")
 	f.BoolVar(&o.Rolling, "rolling", false, "instead, restart every member in turn, gracefully, after half of the time")
-	f.StringVar(&o.Provider, "provider", "memberlist", "membership: memberlist or redis")
+	f.StringVar(&o.Provider, "provider", "memberlist", "membership: memberlist, redis or consul")
 	f.StringVar(&o.Lookup, "lookup", "disthash", "identity lookup: disthash")
 	f.IntVar(&o.Level, "level", 0, "promise level that the node is built for, 0 to 3")
-	f.StringVar(&o.Consul, "consul", "", "`URL` of a Consul agent, for -provider consul")
+	f.StringVar(&o.Consul, "consul", "", "`URL` of a Consul agent, for -provider consul; without it one is started for the run")
 	f.StringVar(&o.Redis, "redis", "", "`address` of a Redis server, for -provider redis; without it one is started for the run")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of every choice that the program makes")
 	f.StringVar(&o.History, "history", "", "`folder` in which the records of the run are kept")
@@ -107,15 +109,15 @@ func (o *Options) check(f *flag.FlagSet) error {
 	}
 	switch {
 	case recoveryBound(o.Provider) == 0:
-		return fmt.Errorf("-provider %s: this version has memberlist and redis", o.Provider)
+		return fmt.Errorf("-provider %s: this version has memberlist, redis and consul", o.Provider)
 	case o.Lookup != "disthash":
 		return fmt.Errorf("-lookup %s: this version has disthash only", o.Lookup)
 	case o.Level < 0 || o.Level > 3:
 		return fmt.Errorf("-level %d: levels are 0 to 3", o.Level)
 	case o.Level > 0:
 		return fmt.Errorf("-level %d needs a lookup that keeps a directory and a provider that orders its views; disthash backs Level 0", o.Level)
-	case set["consul"]:
-		return errors.New("-consul names a server for -provider consul, which this version does not have")
+	case set["consul"] && o.Provider != "consul":
+		return errors.New("-consul names a server for -provider consul: add that")
 	case set["redis"] && o.Provider != "redis":
 		return errors.New("-redis names a server for -provider redis: add that")
 	case o.Kill && o.Members == 1:

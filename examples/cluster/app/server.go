@@ -5,15 +5,18 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/examples/cluster/wiring"
 	"github.com/granary-go/granary/integration/servers"
-	"github.com/granary-go/granary/lookups/disthash"
+	"github.com/granary-go/granary/providers/consul"
 	"github.com/granary-go/granary/providers/memberlist"
 	"github.com/granary-go/granary/providers/redis"
 )
@@ -37,6 +40,16 @@ func obtain(ctx context.Context, o Options, dir string) (server, error) {
 	switch {
 	case o.Redis != "":
 		return server{address: o.Redis}, reachRedis(ctx, o.Redis)
+	case o.Consul != "":
+		return server{address: o.Consul}, reachConsul(ctx, o.Consul)
+	case o.Provider == "consul":
+		return started(dir, func() (server, error) {
+			c, err := servers.StartConsul(ctx, servers.ConsulConfig{Dir: dir})
+			if err != nil {
+				return server{}, err
+			}
+			return server{c.URL, c}, nil
+		})
 	case o.Provider == "redis":
 		return started(dir, func() (server, error) {
 			r, err := servers.StartRedis(ctx, servers.RedisConfig{Dir: dir})
@@ -73,6 +86,29 @@ func reachRedis(ctx context.Context, address string) error {
 	return nil
 }
 
+// reachConsul asks an agent who leads: it answers that to everybody, and not without a leader.
+func reachConsul(ctx context.Context, address string) error {
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/v1/status/leader", nil)
+	if err != nil {
+		return fmt.Errorf("-consul: %w", err)
+	}
+	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(ask)
+	if err != nil {
+		return fmt.Errorf("-consul: is an agent running there? %w", err)
+	}
+	defer answer.Body.Close()
+	leader, err := io.ReadAll(io.LimitReader(answer.Body, 1000))
+	if err != nil || answer.StatusCode != http.StatusOK || len(leader) <= len(`""`) {
+		return fmt.Errorf("-consul %s: no agent of a cluster with a leader: %s %s", address, answer.Status, strings.TrimSpace(string(leader)))
+	}
+	return nil
+}
+
 // end ends a server that the run has started, and removes its data.
 func (s server) end(dir string) error {
 	if s.own == nil {
@@ -92,7 +128,7 @@ func (s start) config(c cluster.Config) wiring.Config {
 		Memberlist:    memberlist.Config{Seeds: s.Seeds, Preset: memberlist.Local},
 		Redis:         redis.Config{Address: s.Server},
 		RedisProvider: redis.ProviderConfig{Name: s.Cluster, SingleNode: s.Options.Redis == ""},
-		Disthash:      disthash.Config{},
+		Consul:        consul.Config{Address: s.Server, Name: s.Cluster},
 	}
 }
 

@@ -18,7 +18,7 @@ var withServer = []struct {
 	provider string
 	find     func() (string, error)
 	bound    float64
-}{{"redis", servers.FindRedis, 15}}
+}{{"redis", servers.FindRedis, 15}, {"consul", servers.FindConsul, 30}}
 
 // A run at a server that it starts itself goes as one without: a kill, a recovery, a join; and nothing of the
 // server is left, neither with the records nor as a process.
@@ -89,7 +89,8 @@ func TestKilledDriverAtServer(t *testing.T) {
 func TestNamedServer(t *testing.T) {
 	t.Parallel()
 	redis := serverstest.Redis(t, servers.RedisConfig{})
-	for provider, address := range map[string]string{"redis": redis.Addr} {
+	consul := serverstest.Consul(t, servers.ConsulConfig{})
+	for provider, address := range map[string]string{"redis": redis.Addr, "consul": consul.URL} {
 		args := []string{"-provider", provider, "-" + provider, address, "-members", "2", "-kill=false", "-join=false", "-for", "2s", "-identities", "50", "-callers", "4"}
 		one, two := launch(t, "", args...), launch(t, "", args...)
 		for _, p := range []*program{one, two} {
@@ -97,7 +98,11 @@ func TestNamedServer(t *testing.T) {
 				t.Errorf("%s: exit %d, reasons %q, members %d", provider, code, s.Reasons, s.Members)
 			}
 		}
-		if _, err := obtain(t.Context(), Options{Provider: provider, Redis: redis.Addr}, t.TempDir()); err != nil {
+		o, err := parse(args, &bytes.Buffer{})
+		if err == nil {
+			_, err = obtain(t.Context(), o, t.TempDir())
+		}
+		if err != nil {
 			t.Errorf("%s: after two runs the server does not answer: %v", provider, err)
 		}
 	}
@@ -105,7 +110,7 @@ func TestNamedServer(t *testing.T) {
 
 // Where no server can be had, one sentence says which command gets it, and nothing is left behind.
 func TestNoServer(t *testing.T) {
-	temporary, kept := t.TempDir(), t.TempDir()
+	temporary, kept := t.TempDir(), map[string]string{"redis": t.TempDir(), "consul": t.TempDir()}
 	for _, name := range []string{"PATH", "XDG_CACHE_HOME"} {
 		t.Setenv(name, t.TempDir())
 	}
@@ -114,7 +119,7 @@ func TestNoServer(t *testing.T) {
 	}
 	t.Setenv("TMPDIR", temporary)
 	for _, w := range withServer {
-		for _, args := range [][]string{{"-json"}, {"-json", "-history", kept}} {
+		for _, args := range [][]string{{"-json"}, {"-json", "-history", kept[w.provider]}} {
 			var out, errs bytes.Buffer
 			code := Main(append(args, "-provider", w.provider), &out, &errs, Parts{})
 			text := strings.TrimSuffix(errs.String(), "\n")
@@ -124,7 +129,7 @@ func TestNoServer(t *testing.T) {
 			checkRefusal(t, true, out.Bytes(), text)
 		}
 	}
-	for _, dir := range []string{temporary, kept} {
+	for _, dir := range []string{temporary, kept["redis"], kept["consul"]} {
 		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 			t.Errorf("left behind: %v, %v", left, err)
 		}

@@ -8,6 +8,7 @@ package wiring
 import (
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/lookups/disthash"
+	"github.com/granary-go/granary/providers/consul"
 	"github.com/granary-go/granary/providers/memberlist"
 	"github.com/granary-go/granary/providers/redis"
 )
@@ -110,4 +111,48 @@ func RedisDisthash(cfg Config) (Process, func(), error) {
 	return process, func() {
 		cleanup()
 	}, nil
+}
+
+// ConsulDisthash makes a process whose members meet in Consul, and hashed ownership.
+func ConsulDisthash(cfg Config) (Process, error) {
+	config := cfg.Cluster
+	consulConfig := cfg.Consul
+	provider, err := consul.New(consulConfig)
+	if err != nil {
+		return Process{}, err
+	}
+	disthashConfig := cfg.Disthash
+	lookup, err := disthash.New(disthashConfig)
+	if err != nil {
+		return Process{}, err
+	}
+	kinds := cfg.Kinds
+	services := cfg.Services
+	interceptors := cfg.Interceptors
+	telemetry := cfg.Telemetry
+	components := cluster.Components{
+		Provider:     provider,
+		Lookup:       lookup,
+		Kinds:        kinds,
+		Services:     services,
+		Interceptors: interceptors,
+		Telemetry:    telemetry,
+	}
+	node, err := cluster.New(config, components)
+	if err != nil {
+		return Process{}, err
+	}
+	clusterComponents := &cluster.Components{
+		Provider:     provider,
+		Lookup:       lookup,
+		Kinds:        kinds,
+		Services:     services,
+		Interceptors: interceptors,
+		Telemetry:    telemetry,
+	}
+	process := Process{
+		Node:  node,
+		Parts: clusterComponents,
+	}
+	return process, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/lookups/disthash"
+	"github.com/granary-go/granary/providers/consul"
 	"github.com/granary-go/granary/providers/memberlist"
 	"github.com/granary-go/granary/providers/redis"
 )
@@ -18,6 +19,7 @@ type Config struct {
 	Memberlist    memberlist.Config
 	Redis         redis.Config
 	RedisProvider redis.ProviderConfig
+	Consul        consul.Config
 	Disthash      disthash.Config
 	Kinds         grain.Kinds
 	Services      grain.Services
@@ -37,6 +39,9 @@ func Make(provider string, cfg Config) (Process, func(), error) {
 	switch provider {
 	case "redis":
 		return RedisDisthash(cfg)
+	case "consul":
+		p, err := ConsulDisthash(cfg)
+		return p, func() {}, err
 	case "memberlist":
 		p, err := MemberlistDisthash(cfg)
 		return p, func() {}, err

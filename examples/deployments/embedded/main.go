@@ -1,4 +1,4 @@
-// Command embedded is a member of a cluster whose members find each other by gossip: memberlist is what
+// Command embedded is a member of a cluster whose members find each other by gossip: providers/memberlist is what
 // it links, and nothing of the other choices. The deployments differ in their flags and in one line of wire.go.
 //
 //	go run ./examples/deployments/embedded -bind 127.0.0.1:7946

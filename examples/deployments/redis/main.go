@@ -1,4 +1,4 @@
-// Command redis is a member of a cluster whose members meet at a Redis server: redis is what
+// Command redis is a member of a cluster whose members meet at a Redis server: providers/redis is what
 // it links, and nothing of the other choices. The deployments differ in their flags and in one line of wire.go.
 //
 //	go run ./examples/deployments/redis -redis localhost:6379
