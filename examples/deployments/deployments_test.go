@@ -1,4 +1,3 @@
-// Package deployments tests that each deployment links what it picked, and runs.
 package deployments
 
 import (
