@@ -2,8 +2,12 @@ package matrix
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"maps"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -96,7 +100,8 @@ type wire struct {
 	mu    sync.Mutex // guards what follows
 	conns map[net.Conn]bool
 	off   bool
-	delay time.Duration // of each piece, both ways
+	delay time.Duration     // of each piece, both ways
+	still map[net.Conn]bool // these carry nothing any more, and do not end
 }
 
 // newWire listens on a port of loopback until the test ends.
@@ -167,10 +172,10 @@ func (w *wire) pump(to, from net.Conn) {
 	for {
 		n, err := from.Read(piece)
 		w.mu.Lock()
-		delay := w.delay
+		delay, still := w.delay, w.still[from] || w.still[to]
 		w.mu.Unlock()
 		time.Sleep(delay)
-		if n > 0 {
+		if n > 0 && !still {
 			if _, err := to.Write(piece[:n]); err != nil {
 				return
 			}
@@ -187,6 +192,13 @@ func (w *wire) cut() { w.set(true, 0) }
 // mend lets connections through again.
 func (w *wire) mend() { w.set(false, 0) }
 
+// stall has the connections of now carry nothing any more, without an end; new ones are whole.
+func (w *wire) stall() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.still = maps.Clone(w.conns)
+}
+
 func (w *wire) set(off bool, delay time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -196,4 +208,33 @@ func (w *wire) set(off bool, delay time.Duration) {
 			_ = conn.Close() // its pumps end
 		}
 	}
+}
+
+// closedPort is an address of loopback where nobody listens.
+func closedPort(t testing.TB) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// clientTLS is what a client of a server with TLS needs.
+func clientTLS(t testing.TB, server *servers.Consul) *tls.Config {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(server.Cert, server.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(server.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		t.Fatal("no certificate in ", server.CA)
+	}
+	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 }

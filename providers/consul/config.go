@@ -88,14 +88,16 @@ func New(cfg Config) (core.Provider, error) {
 	if cfg.Mode == Catalog {
 		return newCatalog(cfg, c), nil
 	}
+	b := newBackend(cfg, c)
 	return &record{
 		Provider: viewkeeper.New(viewkeeper.Config{
 			Name:     "consul",
 			Promises: core.Promises{Ordered: true, Linearizable: true, Leases: true},
 			TTL:      cfg.TTL,
-		}, newBackend(cfg, c)),
-		client: c,
-		keeper: &keeper{entry: entry{client: c, service: cfg.Name, ttl: cfg.TTL, prefix: cfg.Name + ":", meta: map[string]string{ownerKey: Record.String()}}},
+		}, b),
+		client:  c,
+		backend: b,
+		keeper:  &keeper{entry: entry{client: c, service: cfg.Name, ttl: cfg.TTL, prefix: cfg.Name + ":", meta: map[string]string{ownerKey: Record.String()}}},
 	}, nil
 }
 

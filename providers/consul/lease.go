@@ -154,8 +154,15 @@ func (b *backend) Release(ctx context.Context, _ core.MemberID) error {
 	if session == "" {
 		return nil
 	}
-	return b.client.call(ctx, func(ctx context.Context) error {
+	err := b.client.call(ctx, func(ctx context.Context) error {
 		_, err := b.client.api.Session().Destroy(session, b.client.write(ctx))
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.session = ""
+	return nil
 }

@@ -15,13 +15,17 @@ import (
 // catalogue, for other readers.
 type record struct {
 	*viewkeeper.Provider
-	client *client
-	keeper *keeper
+	client  *client
+	backend *backend
+	keeper  *keeper
 }
 
 // Join stores self, and starts to keep its entry.
 func (r *record) Join(ctx context.Context, env core.Env, self core.Member, report func(*core.View)) error {
 	if err := r.Provider.Join(ctx, env, self, report); err != nil {
+		if lasting(err) { // nothing was begun then, and nobody calls Leave: the session must not outlive it
+			err = errors.Join(err, r.backend.Release(ctx, self.ID))
+		}
 		return err
 	}
 	r.keeper.start(env, self, false)
