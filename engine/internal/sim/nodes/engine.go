@@ -83,15 +83,15 @@ func run(t *testing.T, s sim.Schedule, keepTrace bool, wrap func(*world)) sim.Ou
 	if wrap != nil {
 		wrap(w)
 	}
-	err := bubble(t, w.play)
-	invariant := "panic"
-	if err != nil && strings.Contains(err.Error(), "goroutines remain") {
-		invariant = "R1"
-	}
-	if err == nil {
-		w.out.Checks["R1"]++
-	} else {
-		w.check(invariant, false, func() string { return fmt.Sprint(err) })
-	}
+	w.checkBubble(bubble(t, w.play))
 	return w.finish()
+}
+
+// checkBubble is R1: all goroutines of a run end with it. err is how its bubble ended.
+func (w *world) checkBubble(err error) {
+	invariant := "R1"
+	if err != nil && !strings.Contains(err.Error(), "goroutines remain") {
+		invariant = "panic"
+	}
+	w.check(invariant, err == nil, func() string { return fmt.Sprint(err) })
 }

@@ -74,6 +74,9 @@ func (w *world) boot(m *machine) {
 	w.mu.Unlock()
 	w.tellClock(p)
 	w.connect(p)
+	if f := w.plant.booted; f != nil {
+		f(p)
+	}
 	node.Subscribe(p.hear)
 	w.tasks.Go(p.start)
 }
@@ -87,7 +90,7 @@ func (w *world) equip(_ int, cfg *cluster.Config, parts *cluster.Components) {
 	}
 	p.lookup, p.router = watched{lookup, p}, lookup
 	if f := w.plant.lookup; f != nil {
-		p.lookup = f(p.lookup)
+		p.lookup = f(p, watched{lookup, p})
 		p.router = p.lookup.(core.Router)
 	}
 	cfg.Address = fmt.Sprintf("127.0.0.1:%d", 7000+p.m.index)
@@ -99,6 +102,9 @@ func (w *world) equip(_ int, cfg *cluster.Config, parts *cluster.Components) {
 	cfg.Seams.Seed = p.rng.Uint64() | 1
 	cfg.Seams.NewMemberID = func() core.MemberID { return p.id }
 	cfg.Seams.Step = p.step
+	if f := w.plant.config; f != nil {
+		f(cfg)
+	}
 	parts.Lookup = p.lookup
 	parts.Kinds = grain.Kinds{p.cartKind()}
 	parts.Telemetry.Observer = grain.Observer{Topology: p.installed, Deactivated: p.deactivated, Retried: p.again}

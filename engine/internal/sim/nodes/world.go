@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/core/memory"
 	"github.com/granary-go/granary/core/sim"
+	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/engine/clustertest"
 	"github.com/granary-go/granary/engine/remote"
 )
@@ -31,6 +33,7 @@ type world struct {
 	mu       sync.Mutex // guards what follows
 	links    map[[2]int]*link
 	out      sim.Outcome
+	found    map[string]int // violations by invariant
 	events   []event
 	machines []*machine
 	procs    []*process // every process that ever was, in the order of their births
@@ -53,9 +56,12 @@ type world struct {
 
 // plants are the mistakes that tests put in.
 type plants struct {
-	lookup func(core.Lookup) core.Lookup
-	handle func(p *process, g *cart)
-	load   func(p *process)
+	config func(cfg *cluster.Config)
+	lookup func(p *process, l watched) core.Lookup
+	booted func(p *process)
+	handle func(ctx context.Context, g *cart, a ask) // within a turn
+	verify func(w *world)                            // before the full check
+	ended  func(w *world)                            // when all have stopped
 	final  func(w *world)
 }
 
@@ -83,7 +89,7 @@ type machine struct {
 
 func newWorld(s sim.Schedule, keep bool) *world {
 	w := &world{
-		schedule: s, keep: keep, quiet: make(chan struct{}),
+		schedule: s, keep: keep, quiet: make(chan struct{}), found: map[string]int{},
 		out: sim.Outcome{Checks: sim.Tally{}, Edges: sim.Tally{}, Faults: sim.Tally{}},
 	}
 	w.ledger.init()
@@ -103,7 +109,7 @@ func (w *world) rand(name string) *rand.Rand { return sim.Rand(w.schedule.Seed, 
 func (w *world) play(t *testing.T) {
 	w.began = time.Now()
 	w.quiet = make(chan struct{}) // of the bubble
-	w.cluster = clustertest.Start(t, clustertest.Config{
+	w.cluster = clustertest.Start(judged{t}, clustertest.Config{
 		Members: -1, Node: w.equip, Hub: memory.Config{TTL: leaseTTL}, Timeout: stopLimit, Log: slog.New(slog.DiscardHandler),
 		Network:       remote.MemoryConfig{Seed: w.schedule.Seed},
 		ProviderDelay: w.providerDelay,
@@ -116,13 +122,25 @@ func (w *world) play(t *testing.T) {
 	w.sleepUntil(length + time.Millisecond) // faults end at length at the latest, and not in one instant with what follows
 	w.heal()
 	w.sleepUntil(w.healed + converge)
+	if f := w.plant.verify; f != nil {
+		f(w)
+	}
 	w.verify()
 	w.end()
+	if f := w.plant.ended; f != nil {
+		f(w)
+	}
 	w.checkAtEnd()
 	if f := w.plant.final; f != nil {
 		f(w)
 	}
 }
+
+// judged is the test of a bubble, in which a stop that fails is a violation, or none, and not the kit's to tell.
+type judged struct{ testing.TB }
+
+// Error is what the kit has to say of stops.
+func (judged) Error(...any) {}
 
 // now is the virtual time since the beginning.
 func (w *world) now() time.Duration { return time.Since(w.began) }
@@ -201,6 +219,9 @@ func (w *world) edge(name string) {
 	w.out.Edges["nodes."+name]++
 }
 
+// told is how many violations of one invariant are told of one run.
+const told = 3
+
 // check counts that an invariant was looked at, and notes it if it does not hold.
 func (w *world) check(invariant string, holds bool, detail func() string) {
 	w.mu.Lock()
@@ -210,9 +231,10 @@ func (w *world) check(invariant string, holds bool, detail func() string) {
 
 func (w *world) checkLocked(invariant string, holds bool, detail func() string) {
 	w.out.Checks[invariant]++
-	if holds || len(w.out.Violations) >= 8 {
+	if holds || w.found[invariant] >= told {
 		return
 	}
+	w.found[invariant]++
 	at := 0.0
 	if len(w.events) > 0 {
 		at = w.events[len(w.events)-1].at.Seconds()
