@@ -33,7 +33,7 @@ func TestSchedules(t *testing.T) {
 			kinds[f.Kind] = true
 			seen[f.Kind]++
 		}
-		if len(kinds) > 14 {
+		if len(kinds) > 15 {
 			t.Errorf("seed %d has %d kinds", seed, len(kinds))
 		}
 	}

@@ -30,11 +30,12 @@ const (
 	Leave              Kind = "leave"              // a member leaves in order
 	Join               Kind = "join"               // one comes
 	Stall              Kind = "stall"              // the connections of two machines are held, lost by one of them, and then go on
+	Ban                Kind = "ban"                // a member refuses another by its ID, and takes that back, or not
 )
 
 // Alphabet lists all kinds.
 func Alphabet() []Kind {
-	return []Kind{Kill, Pause, Cut, OneWayCut, Delay, Drop, Duplicate, Reorder, Outage, StaleRead, Flap, ClockFault, RestartSameAddress, Leave, Join, Stall}
+	return []Kind{Kill, Pause, Cut, OneWayCut, Delay, Drop, Duplicate, Reorder, Outage, StaleRead, Flap, ClockFault, RestartSameAddress, Leave, Join, Stall, Ban}
 }
 
 // Fault is one thing that goes wrong: At what time, for how long, between which machines, how badly.
@@ -54,7 +55,7 @@ func (f Fault) String() string {
 	}
 	s := fmt.Sprintf("%.3fs %s n%d", f.At.Seconds(), f.Kind, f.A)
 	switch f.Kind {
-	case Cut, OneWayCut, Delay, Drop, Duplicate, Reorder, Flap, Stall:
+	case Cut, OneWayCut, Delay, Drop, Duplicate, Reorder, Flap, Stall, Ban:
 		s += "-" + b
 	case Outage, StaleRead:
 		s = fmt.Sprintf("%.3fs %s", f.At.Seconds(), f.Kind)
@@ -142,6 +143,9 @@ func (p Plan) draw(rng *rand.Rand, k Kind, nodes int) Fault {
 		return f
 	case Flap:
 		length /= 8
+		f.B = (f.A + 1) % nodes
+	case Ban:
+		length /= 2
 		f.B = (f.A + 1) % nodes
 	}
 	f.For = min(length, p.Length-f.At)

@@ -21,6 +21,7 @@ type ledger struct {
 	changes  []time.Duration  // when views were installed, by anybody
 	written  map[write]string // gossip, as its owner wrote it
 	said     map[saying]bool  // the same, by what it says
+	removed  map[saying]bool  // keys that a member has removed some time
 	wrapLink func(*link)
 }
 
@@ -46,7 +47,7 @@ type heard struct{ epoch, seq uint64 }
 func (l *ledger) init() {
 	l.hashes, l.spawned = map[stamp]uint64{}, map[spawn]core.MemberID{}
 	l.owners, l.written = map[uint64][]core.MemberID{}, map[write]string{}
-	l.said = map[saying]bool{}
+	l.said, l.removed = map[saying]bool{}, map[saying]bool{}
 }
 
 // checkInstall is S0: on one node the epoch never falls; one epoch of a lineage is one view.
@@ -196,6 +197,7 @@ func (w *world) checkArrival(n *node, c *conn, seq uint64) {
 // at its address, as far as this one knows.
 func (w *world) checkForeign(n *node, from *node, b body) {
 	w.check("S10", b.target == n.id, func() string { return fmt.Sprintf("a message for %s reaches %s", b.target, n.id) })
+	w.check("S10", !n.blocked[from.id], func() string { return fmt.Sprintf("a message of %s reaches %s, which refuses it", from.id, n.id) })
 	if n.view == nil {
 		return
 	}
@@ -207,9 +209,12 @@ func (w *world) checkForeign(n *node, from *node, b body) {
 }
 
 // checkChanged is S10 for gossip: what is believed of a member, it has written.
-func (w *world) checkChanged(n *node, e gossip.Changed) {
+func (w *world) checkChanged(n *node, e gossip.Changed, foreign bool) {
 	key := write{e.Member, e.Version}
 	text := e.Key + "=" + string(e.Value.Data)
+	w.check("S10", e.Member != n.id || !foreign, func() string {
+		return fmt.Sprintf("%s believes of another what it has said itself: %q, version %d", n.id, text, e.Version)
+	})
 	if e.Member == n.id {
 		w.ledger.written[key] = text
 		w.ledger.said[saying{e.Member, e.Key, string(e.Value.Data)}] = true
@@ -217,6 +222,19 @@ func (w *world) checkChanged(n *node, e gossip.Changed) {
 	}
 	w.check("S10", w.ledger.written[key] == text, func() string {
 		return fmt.Sprintf("%s believes %q of %s, version %d, which that has not written", n.id, text, e.Member, e.Version)
+	})
+}
+
+// checkWithdrawn is S10 for what a member says no more: it has removed it.
+func (w *world) checkWithdrawn(n *node, e gossip.Withdrawn) {
+	what := saying{owner: e.Member, key: e.Key}
+	if e.Member == n.id {
+		w.ledger.removed[what] = true
+		return
+	}
+	w.edge("gossip.withdrawn")
+	w.check("S10", w.ledger.removed[what], func() string {
+		return fmt.Sprintf("%s believes that %s has removed %s, which that never did", n.id, e.Member, e.Key)
 	})
 }
 

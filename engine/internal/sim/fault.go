@@ -5,6 +5,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/core/sim"
+	"github.com/granary-go/granary/engine/internal/membership"
 )
 
 // Begin is what faults do to processes.
@@ -36,6 +37,8 @@ func (w *world) Begin(f sim.Fault) (end func(), happened bool) {
 		w.restart(m, f.X%5, time.Duration(f.X)*3*time.Millisecond)
 	case sim.Flap:
 		return w.flap(n, w.machines[f.B].cur)
+	case sim.Ban:
+		return n.ban(w.machines[f.B].cur, f)
 	}
 	return nil, true
 }
@@ -87,6 +90,30 @@ func (w *world) flap(observer, n *node) (end func(), happened bool) {
 	}
 	w.backend.Hide(observer.id, n.id)
 	return func() { w.backend.Show(observer.id, n.id) }, true
+}
+
+// lastBan is when the last ban may begin: what one has said who is dead by then ends by itself, wherever it was
+// heard, before all is to be well.
+const lastBan = 18 * time.Second
+
+// ban has n refuse another member by its ID for the time of the fault, and take it back, or wait until it ends.
+func (n *node) ban(o *node, f sim.Fault) (end func(), happened bool) {
+	if o == nil || o == n || f.At > lastBan || n.leaving {
+		return nil, false
+	}
+	n.event("bans", string(o.id))
+	lifted := f.X%3 > 0
+	b := membership.Ban{ID: o.id, For: f.For + time.Millisecond}
+	if lifted {
+		b.For *= 2
+	}
+	n.reduce(b)
+	return func() {
+		if lifted && n.proc.Alive() {
+			n.w.edge("ban.lifted")
+			n.reduce(membership.Unban{ID: o.id})
+		}
+	}, true
 }
 
 // Limits of the steps of a leave.

@@ -55,12 +55,18 @@ func (n *node) handle(from *node, b body, reply func(answer)) {
 	}
 }
 
-// direct hands a call to an activation that somebody knows of.
+// direct hands a call to an activation that somebody knows of. One that stops says so: its last answers are before it
+// is found dead, and not behind.
 func (n *node) direct(r *request, pid core.PID, reply func(answer)) {
 	a := n.acts[r.to]
-	if a == nil || a.place.PID != pid || a.stopping {
+	switch {
+	case a == nil, a.place.PID != pid:
 		n.w.edge("host.dead letter")
 		reply(answer{err: errDeadLetter})
+		return
+	case a.stopping:
+		n.w.edge("host.behind one that stops")
+		reply(answer{err: errHeld})
 		return
 	}
 	a.run(r, reply)

@@ -70,7 +70,15 @@ func (n *node) reachable(t core.Topology) {
 	for _, id := range sortedKeys(n.links) {
 		n.part(id, t.View, left[id])
 	}
-	for m := range t.View.All() {
+	n.connect(t.View)
+	for _, id := range sortedKeys(n.incoming) {
+		n.part(id, t.View, left[id])
+	}
+}
+
+// connect makes links to the members of v that have none.
+func (n *node) connect(v *core.View) {
+	for m := range v.All() {
 		if n.links[m.ID] == nil && m.ID != n.id && !n.blocked[m.ID] {
 			l := &link{n: n, peer: m, m: connector.New(backoffMin, backoffMost, n.rng.Float64)}
 			if n.w.wrap != nil && n.w.ledger.wrapLink != nil {
@@ -80,9 +88,6 @@ func (n *node) reachable(t core.Topology) {
 			n.dialled = append(n.dialled, l)
 			l.step(connector.Start)
 		}
-	}
-	for _, id := range sortedKeys(n.incoming) {
-		n.part(id, t.View, left[id])
 	}
 }
 

@@ -19,6 +19,7 @@ type (
 	reducer interface {
 		Step(now time.Time, in membership.Input) membership.Effect
 		Next() (time.Time, bool)
+		Bans(now time.Time) []membership.Ban
 	}
 	ownership interface {
 		Install(v *core.View, now time.Time)
@@ -154,7 +155,11 @@ func (n *node) reduce(in membership.Input) {
 		n.block(id)
 	}
 	for _, id := range e.Unblocked {
+		n.w.edge("remote.unblocked")
 		delete(n.blocked, id)
+	}
+	if len(e.Unblocked) > 0 && n.view != nil {
+		n.connect(n.view)
 	}
 	n.w.edge("membership." + e.Outcome.String())
 	if len(e.Missing) > 0 {
@@ -164,6 +169,7 @@ func (n *node) reduce(in membership.Input) {
 		n.w.edge("membership.back within grace")
 	}
 	n.talk.reduced(e)
+	n.sayBans(in, e)
 	switch e.Outcome {
 	case membership.Evicted:
 		n.evict(e.Reason)
@@ -174,6 +180,15 @@ func (n *node) reduce(in membership.Input) {
 		n.publish(e.Topology.View)
 	}
 	n.schedule()
+}
+
+// sayBans has gossip tell of the own bans, when they may have changed.
+func (n *node) sayBans(in membership.Input, e membership.Effect) {
+	ban, banned := in.(membership.Ban)
+	_, lifted := in.(membership.Unban)
+	if lifted || banned && ban.From == "" || len(e.Unblocked) > 0 {
+		n.talk.bans(n.reducer.Bans(n.now()))
+	}
 }
 
 // schedule sees to the reducer's next tick.

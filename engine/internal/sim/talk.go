@@ -8,6 +8,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/core/sim"
+	"github.com/granary-go/granary/engine/internal/convert"
 	"github.com/granary-go/granary/engine/internal/detector"
 	"github.com/granary-go/granary/engine/internal/gossip"
 	"github.com/granary-go/granary/engine/internal/membership"
@@ -25,7 +26,7 @@ const (
 const (
 	checkTopology = "topology"
 	checkRelease  = "release"
-	userKey       = "user"
+	userKey       = "user" // set and removed
 	releaseKey    = "release"
 )
 
@@ -75,6 +76,11 @@ func (n *node) startTalk() {
 
 // step has the gossip machine take one input, and does what it says.
 func (t *talk) step(in gossip.Input) (reply gossip.Reply) {
+	foreign := false // it is of somebody else
+	switch in.(type) {
+	case gossip.Received, gossip.Answered:
+		foreign = true
+	}
 	for _, e := range t.gossip.Step(t.n.now(), in, nil) {
 		switch e := e.(type) {
 		case gossip.Send:
@@ -82,10 +88,13 @@ func (t *talk) step(in gossip.Input) (reply gossip.Reply) {
 		case gossip.Reply:
 			reply = e
 		case gossip.Changed:
-			t.n.w.checkChanged(t.n, e)
+			t.n.w.checkChanged(t.n, e, foreign)
+			t.learnBans(e)
 			if e.Key == gossip.KeyHeartbeat && e.Member != t.n.id {
 				t.sense(detector.Relayed{ID: e.Member})
 			}
+		case gossip.Withdrawn:
+			t.n.w.checkWithdrawn(t.n, e)
 		case gossip.Removed:
 			t.n.w.edge("gossip.departed forgotten")
 		case gossip.Refused:
@@ -118,9 +127,50 @@ func (t *talk) beat() {
 		t.step(gossip.Set{Key: releaseKey, Value: number(now)})
 	}
 	t.slander()
-	if quiet := t.n.w.healed > 0 && t.n.w.heap.Now() > t.n.w.healed+time.Second; !quiet && t.n.rng.IntN(3) == 0 {
-		t.step(gossip.Set{Key: userKey, Value: number(uint64(t.n.rng.Uint32()))})
+	if t.n.w.healed > 0 && t.n.w.heap.Now() > t.n.w.healed+time.Second {
+		return
 	}
+	switch t.n.rng.IntN(5) {
+	case 0, 1:
+		t.step(gossip.Set{Key: userKey, Value: number(uint64(t.n.rng.Uint32()))})
+	case 2:
+		t.step(gossip.Unset{Key: userKey})
+	}
+}
+
+// bans says whom this member has banned.
+func (t *talk) bans(bans []membership.Ban) {
+	var said []gossip.Blocked
+	for _, b := range bans {
+		said = append(said, gossip.Blocked{ID: b.ID, Remaining: b.For})
+	}
+	t.step(gossip.Set{Key: gossip.KeyBlocked, Value: convert.BlockedToMessage(said)})
+}
+
+// learnBans takes what another member says of whom it has banned.
+func (t *talk) learnBans(e gossip.Changed) {
+	if e.Key != gossip.KeyBlocked || e.Member == t.n.id {
+		return
+	}
+	bans, err := convert.BlockedFromMessage(e.Value)
+	if err != nil {
+		t.n.w.check("panic", false, err.Error)
+		return
+	}
+	t.n.w.edge("ban.heard")
+	told := membership.Told{From: e.Member}
+	for _, b := range bans {
+		told.IDs = append(told.IDs, b.ID)
+		if b.Remaining > 0 {
+			t.later(membership.Ban{ID: b.ID, For: b.Remaining, From: e.Member})
+		}
+	}
+	t.later(told)
+}
+
+// later hands in to the reducer when the present step is through, as the owner of the membership takes it up.
+func (t *talk) later(in membership.Input) {
+	t.n.proc.After(time.Nanosecond, func() { t.n.reduce(in) })
 }
 
 // slander hands a peer what somebody else never said: an entry of a third member, not marked as passed
@@ -137,7 +187,7 @@ func (t *talk) slander() {
 		}
 	}
 	i := n.rng.IntN(len(others))
-	victim, about := others[i], others[(i+1)%len(others)]
+	victim, about := others[i], others[(i+n.rng.IntN(2))%len(others)] // a third, or the victim itself
 	known, _ := t.state.Get(about, gossip.KeyHeartbeat)
 	n.toward(victim, func(peer *node) {
 		peer.talk.step(gossip.Received{From: n.id, Request: &gossip.Request{Entries: []gossip.Entry{{
@@ -207,6 +257,9 @@ func (w *world) byID(id core.MemberID) *node {
 func (t *talk) reduced(e membership.Effect) {
 	if len(e.Blocked) > 0 {
 		t.step(gossip.Block{IDs: e.Blocked})
+	}
+	if len(e.Unblocked) > 0 {
+		t.step(gossip.Unblock{IDs: e.Unblocked})
 	}
 	for _, id := range e.Accused {
 		t.sense(detector.Accuse{ID: id})

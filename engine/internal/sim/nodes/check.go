@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/engine/cluster"
 	"github.com/granary-go/granary/engine/grain"
 )
 
@@ -31,11 +32,13 @@ type ledger struct {
 	owners   map[uint64][]core.MemberID // of all identities, by hash of the view
 	requests []*request
 	byNumber map[uint64]*request
+	banned   map[core.MemberID]bool // some time, by anybody
 	counts   map[string]uint64
 }
 
 func (l *ledger) init() {
 	l.hashes, l.spawned, l.owners = map[stamp]uint64{}, map[spawn]*process{}, map[uint64][]core.MemberID{}
+	l.banned = map[core.MemberID]bool{}
 	l.byNumber, l.counts = map[uint64]*request{}, map[string]uint64{}
 }
 
@@ -162,8 +165,10 @@ func (w *world) handled(ctx context.Context, g *cart, a ask) {
 	turn, remote := grain.FromContext(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	g.p.eventLocked("handles", g.id.Key, a.Number)
 	r := w.ledger.byNumber[a.Number]
+	if r == nil || r.tell || !r.over { // whether one that was given up still runs, when both come at one instant, no seed can say
+		g.p.eventLocked("handles", g.id.Key, a.Number)
+	}
 	w.checkLocked("S10", r != nil && r.p.id == a.From && r.to == g.id, func() string {
 		return fmt.Sprintf("%s on %s got a request that was not sent to it", g.id.Key, g.p.name)
 	})
@@ -182,11 +187,17 @@ func (w *world) handled(ctx context.Context, g *cart, a ask) {
 	w.checkLocked("S10", turn.Peer.ID == a.From, func() string {
 		return fmt.Sprintf("a request of %s came to %s over a connection of %s", a.From, g.p.name, turn.Peer.ID)
 	})
-	if since, blocked := g.p.blocked[turn.Peer.ID]; blocked {
+	if since, blocked := g.p.blocked[turn.Peer.ID]; blocked && !g.p.released(turn.Peer.ID) {
 		w.checkLocked("S10", r.began <= since, func() string {
 			return fmt.Sprintf("%s was let in by %s, which had blocked it before it was called", turn.Peer.ID, g.p.name)
 		})
 	}
+}
+
+// released tells whether a member that was banned some time is not now, as p has it. It is under the lock.
+func (p *process) released(id core.MemberID) bool {
+	return p.w.ledger.banned[id] &&
+		!slices.ContainsFunc(p.node.Blocked(), func(b cluster.BlockedMember) bool { return b.ID == id })
 }
 
 // checkCause is S1 for views that differ: whoever activates an identity for a request has at least the view of

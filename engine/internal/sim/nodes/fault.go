@@ -13,6 +13,7 @@ const (
 	retransmit = 200 * time.Millisecond // of what was lost
 	lossSlot   = 40 * time.Millisecond  // in which something is lost or not
 	orderSlot  = 15 * time.Millisecond
+	lastBan    = 18 * time.Second // when the last may begin
 )
 
 // inject arranges for all faults to happen and end in their time.
@@ -120,8 +121,37 @@ func (w *world) beginProcess(f sim.Fault) (end func(), happened bool) {
 	case sim.Flap:
 		w.cluster.CutProvider(p.number)
 		return func() { w.cluster.HealProvider(p.number) }, true
+	case sim.Ban:
+		return w.ban(p, f)
 	}
 	return nil, true
+}
+
+// ban has p refuse another member by its ID for the time of the fault, and take it back, or wait until it ends. It
+// begins as long before all is to be well as what others have heard of it may last.
+func (w *world) ban(p *process, f sim.Fault) (end func(), happened bool) {
+	w.mu.Lock()
+	o := w.machines[f.B].cur
+	w.mu.Unlock()
+	if o == nil || o == p || f.At > lastBan {
+		return nil, false
+	}
+	lifted := f.X%3 > 0
+	d := f.For + time.Millisecond
+	if lifted {
+		d *= 2
+	}
+	w.mu.Lock()
+	w.ledger.banned[o.id] = true
+	w.mu.Unlock()
+	if err := p.node.Block(o.id, d, "a fault"); err != nil { // it does not run yet, or no more
+		return nil, false
+	}
+	return func() {
+		if lifted {
+			_ = p.node.Unblock(o.id) // it may have stopped, and others may have banned it too
+		}
+	}, true
 }
 
 // restart puts another process in the place of p, which is stopped in order or killed.

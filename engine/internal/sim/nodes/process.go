@@ -297,7 +297,9 @@ func (w *world) stop(p *process, invariant string) {
 	second := p.node.Stop(context.Background())
 	w.mu.Lock()
 	killed := p.dead
-	p.eventLocked("stopped", "")
+	if !w.closing { // how long the last ends take, all at once, no seed can say
+		p.eventLocked("stopped", "")
+	}
 	w.markDead(p)
 	w.mu.Unlock()
 	w.check("L6", took <= stopLimit+late && (second == nil) == (err == nil), func() string {
