@@ -69,8 +69,11 @@ func (o greedyOwner) Owns(id core.Identity) bool { return o.mine(id) || o.owners
 func (o greedyOwner) Held(id core.Identity) bool { return !o.mine(id) && o.ownership.Held(id) }
 
 func (clingingOwner) Owns(core.Identity) bool { return true }
-func (hesitantOwner) Held(core.Identity) bool { return true }
 func (hoardingOwner) Tables() int             { return 1000 }
+
+// Held keeps one identity back for ever.
+func (o hesitantOwner) Held(id core.Identity) bool { return id.Key == "k3" || o.ownership.Held(id) }
+
 func (o wanderingOwner) Owner(id core.Identity) (core.Member, bool) {
 	if id.Key == "k3" && o.n.m.index == 1 {
 		return core.Member{ID: o.n.id}, true

@@ -36,6 +36,7 @@ type world struct {
 	rng      *rand.Rand
 	trace    *sim.Trace
 	out      sim.Outcome
+	found    map[string]int // violations by invariant
 	machines []*machine
 	nodes    []*node // every process that ever was
 	ids      []core.Identity
@@ -61,7 +62,7 @@ type machine struct {
 func newWorld(s sim.Schedule, keepTrace bool, wrap func(*node)) *world {
 	w := &world{
 		schedule: s, ordered: s.Seed%2 == 0, heap: &sim.Heap{Limit: mostEvents}, rng: sim.Rand(s.Seed, "world"),
-		trace: sim.NewTrace(keepTrace), wrap: wrap,
+		trace: sim.NewTrace(keepTrace), wrap: wrap, found: map[string]int{},
 		out: sim.Outcome{Checks: sim.Tally{}, Edges: sim.Tally{}, Faults: sim.Tally{}},
 	}
 	w.ledger.init()
@@ -123,6 +124,9 @@ func (w *world) event(who, what, about string, numbers ...uint64) {
 
 func (w *world) edge(name string) { w.out.Edges[name]++ }
 
+// told is how many violations of one invariant are told of one run.
+const told = 3
+
 // check counts that an invariant was looked at, and notes it if it does not hold.
 func (w *world) check(invariant string, holds bool, detail func() string) {
 	w.out.Checks[invariant]++
@@ -130,7 +134,7 @@ func (w *world) check(invariant string, holds bool, detail func() string) {
 		return
 	}
 	w.event("check", "violated", invariant)
-	if len(w.out.Violations) < 8 {
+	if w.found[invariant]++; w.found[invariant] <= told {
 		w.out.Violations = append(w.out.Violations, sim.Violation{
 			Invariant: invariant, Detail: fmt.Sprintf("at %.3fs: %s", w.heap.Now().Seconds(), detail()),
 		})
