@@ -134,6 +134,20 @@ func TestSlots(t *testing.T) {
 	}
 }
 
+// TestSlotOfAnother: what a peer has acknowledged of a member that is gone says nothing of the one that comes in its
+// place.
+func TestSlotOfAnother(t *testing.T) {
+	o := newOne(t, "a", "a", "b", "c")
+	o.receive("c", &gossip.Request{Exchange: 1, Entries: []gossip.Entry{{Owner: "c", Values: values("k", 5)}}})
+	r := o.round("b")
+	wantTells(t, r.Entries, "c:k")
+	o.answer("b", r)
+	wantTells(t, o.round("b").Entries, "")
+	o.do(gossip.Installed{IDs: []core.MemberID{"a", "b", "d"}})
+	o.receive("d", &gossip.Request{Exchange: 1, Entries: []gossip.Entry{{Owner: "d", Values: values("k", 3)}}})
+	wantTells(t, o.round("b").Entries, "d:k")
+}
+
 // TestBlocked: nothing of a blocked member is kept or taken until it is let in again.
 func TestBlocked(t *testing.T) {
 	o := newOne(t, "a", "a", "b", "c")
