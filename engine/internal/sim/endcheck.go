@@ -206,7 +206,7 @@ func (w *world) checkLinks() {
 		links += 2 // its begin and its end
 	}
 	for _, n := range w.nodes {
-		w.check("L9", n.evicted == 0 || n.view.Len() < 3 || w.schedule.Parted(n.m.index, n.evicted-patience, n.evicted) > 1, func() string {
+		w.check("L9", n.evicted == 0 || n.view == nil || n.view.Len() < 3 || w.schedule.Parted(n.m.index, n.evicted-patience, n.evicted) > 1, func() string {
 			return fmt.Sprintf("%s was removed, and all others but one could reach it", n.id)
 		})
 		w.check("L9", n.installs <= 2*links, func() string {
