@@ -15,7 +15,8 @@
 //
 // A member that is no longer listed in the lineage it joined was evicted, for good. Where the record is gone, is
 // of another lineage, or of an epoch before one that listed the member, and does not know its departure, data were
-// lost: it stores its row again, under the same ID. A member whose lease somebody drives (RenewLease) does not:
+// lost: it stores its row again, under the same ID, and those of the others that its last view had, so that nobody
+// is missing for a moment; who is not there any more goes as a silent member does. A member whose lease somebody drives (RenewLease) does not:
 // whoever drives it counts on its loss being final.
 //
 // # Records of others

@@ -193,25 +193,66 @@ func TestWhoComesBackWithinTheGraceStays(t *testing.T) {
 	})
 }
 
+// Wiped data are stored again by whoever finds out first, and no view lacks anybody for a moment.
 func TestWipedDataAreStoredAgain(t *testing.T) {
+	for _, watches := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newTrio(t)
+			w.watches = watches
+			before := w.nodes[0].last()
+			told := w.nodes[0].reports
+			w.wipe()
+			wait(3 * ttl)
+			w.see(t, 3)
+			after := w.nodes[0].last()
+			if after.Lineage() == before.Lineage() || after.Epoch() <= before.Epoch() {
+				t.Errorf("epoch %d of lineage %q after %d of %q", after.Epoch(), after.Lineage(), before.Epoch(), before.Lineage())
+			}
+			for _, n := range w.nodes {
+				n.all(func(v *core.View) {
+					if _, listed := v.Member(n.self.ID); !listed || v.Len() != 3 && v.Lineage() != before.Lineage() {
+						t.Errorf("%s was told of %d members", n.self.ID, v.Len())
+					}
+				})
+			}
+			if told == w.nodes[0].reports {
+				t.Error("nothing was told")
+			}
+		})
+	}
+}
+
+// wipe takes everything away.
+func (w *trio) wipe() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.record, w.id = nil, ""
+	clear(w.leases)
+	clear(w.renewed)
+	w.changed()
+}
+
+// A joiner may come before those who store themselves again. A member that is gone meanwhile goes from the views.
+func TestJoinerAfterAWipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTrio(t)
-		before := w.nodes[0].last()
-		w.mu.Lock()
-		w.record, w.id = nil, ""
-		clear(w.leases)
-		w.changed()
-		w.mu.Unlock()
-		wait(ttl)
-		w.see(t, 3)
-		after := w.nodes[0].last()
-		if after.Lineage() == before.Lineage() || after.Epoch() <= before.Epoch() {
-			t.Errorf("epoch %d of lineage %q after %d of %q", after.Epoch(), after.Lineage(), before.Epoch(), before.Lineage())
+		away := errors.New("away")
+		w.mood.set(away, away)
+		w.third.set(away, away)
+		w.wipe()
+		late := newNode(t, w.shelf, "late")
+		if err := late.join(t.Context()); err != nil {
+			t.Fatal(err)
 		}
-		for _, n := range w.nodes {
-			if _, listed := after.Member(n.self.ID); !listed {
-				t.Errorf("%s is not listed under its ID", n.self.ID)
-			}
+		w.mood.set(nil, nil) // "three" never comes back
+		wait(ttl)
+		if v := late.last(); v.Len() != 4 {
+			t.Errorf("%d members, want the joiner, those that came back, and the one that may", v.Len())
+		}
+		wait(2 * ttl)
+		v := late.last()
+		if _, listed := v.Member("three"); listed || v.Len() != 3 {
+			t.Errorf("%d members, among them the one that is gone: %v", v.Len(), listed)
 		}
 	})
 }
@@ -288,10 +329,6 @@ func TestDrivenMemberIsNotStoredAgain(t *testing.T) {
 		}
 		w.put(nil)
 		wait(ttl)
-		v := w.nodes[0].last()
-		if _, listed := v.Member("two"); listed || v.Len() != 2 {
-			t.Errorf("%d members, the driven one among them: %v", v.Len(), listed)
-		}
 		if err := driven.Update(t.Context(), driven.self); !errors.Is(err, core.ErrEvicted) {
 			t.Errorf("update by the driven one: %v, want ErrEvicted", err)
 		}

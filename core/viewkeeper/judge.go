@@ -11,11 +11,13 @@ type sighting struct {
 	renewal uint64
 	held    bool
 	at      time.Duration // by the clock of whoever saw it
+	first   bool          // nothing was seen of the member before
 }
 
 // judge is what one member knows of the others' leases. It holds as many as there are members.
 type judge struct {
-	trusts bool          // the backend takes leases away
+	trusts bool // the backend takes leases away
+	ttl    time.Duration
 	limit  time.Duration // after which silence is the end
 	gap    time.Duration // after which nothing is known any more
 	last   time.Duration // when it was asked before
@@ -26,7 +28,7 @@ type judge struct {
 // held up for a moment costs nobody anything: a fifth of the TTL. Where the backend takes leases away, which it may
 // do late, the grace is a little shorter, and the living make theirs anew in it.
 func newJudge(ttl time.Duration, trusts bool) *judge {
-	j := &judge{trusts: trusts, limit: ttl + ttl/5, gap: ttl / 2, seen: map[core.MemberID]sighting{}}
+	j := &judge{trusts: trusts, ttl: ttl, limit: ttl + ttl/5, gap: ttl / 2, seen: map[core.MemberID]sighting{}}
 	if trusts {
 		j.limit = ttl * 3 / 20
 	}
@@ -51,7 +53,7 @@ func (j *judge) silent(v *core.View, s Snapshot, self core.MemberID, before, aft
 			continue
 		}
 		known := j.look(m.ID, s, after)
-		left := known.at + j.limit - before
+		left := known.at + j.patience(known) - before
 		switch {
 		case j.trusts && known.held:
 		case left <= 0:
@@ -68,12 +70,21 @@ func (j *judge) silent(v *core.View, s Snapshot, self core.MemberID, before, aft
 	return out, next
 }
 
+// patience is for how long a member may stay as it was seen. One whose lease was never seen, as when others have
+// stored its row again in place of lost data, has the time that it takes to find that out.
+func (j *judge) patience(g sighting) time.Duration {
+	if j.trusts && g.first {
+		return j.ttl
+	}
+	return j.limit
+}
+
 // look takes in what s shows of a lease.
 func (j *judge) look(id core.MemberID, s Snapshot, now time.Duration) sighting {
 	known, ok := j.seen[id]
 	if !ok || !known.same(id, s) {
 		renewal, held := s.Leases[id]
-		known = sighting{renewal, held, now}
+		known = sighting{renewal, held, now, !ok}
 		j.seen[id] = known
 	}
 	return known

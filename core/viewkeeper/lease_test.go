@@ -19,8 +19,10 @@ type node struct {
 	*Provider
 	self core.Member
 
-	mu   sync.Mutex
-	view *core.View
+	mu      sync.Mutex
+	view    *core.View
+	views   []*core.View
+	reports int
 }
 
 func newNode(t *testing.T, b Backend, id string) *node {
@@ -41,6 +43,17 @@ func (n *node) report(v *core.View) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.view = v
+	n.views = append(n.views, v)
+	n.reports++
+}
+
+// all looks at each view that was told.
+func (n *node) all(look func(*core.View)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, v := range n.views {
+		look(v)
+	}
 }
 
 func (n *node) join(ctx context.Context) error { return n.Join(ctx, n.env(), n.self, n.report) }

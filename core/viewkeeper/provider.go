@@ -34,8 +34,7 @@ type Provider struct {
 	env     core.Env
 	state   state
 	self    core.Member
-	lineage string // in which self was listed last, and the epoch of that view
-	epoch   uint64
+	known   *core.View // the latest that lists self
 	evicted bool
 	written bool // a row of self may be stored
 	leased  bool // a lease of self may have been made
@@ -93,7 +92,7 @@ func (p *Provider) Join(ctx context.Context, env core.Env, self core.Member, rep
 	if p.state != joining {
 		return p.named("join", core.ErrStopped)
 	}
-	p.state, p.self, p.lineage, p.epoch = member, self, v.Lineage(), v.Epoch()
+	p.state, p.self, p.known = member, self, v
 	p.renewed = p.env.Clock.Elapsed()
 	p.report(v, report)
 	p.start("renewals", p.renewals)

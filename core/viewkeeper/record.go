@@ -78,8 +78,9 @@ func (p *Provider) stamp() viewedit.Stamp {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := viewedit.Stamp{WriteID: newID(), Lineage: newID(), Now: p.env.Clock.Now()}
-	if floor := time.UnixMilli(int64(p.epoch + 1)); s.Now.Before(floor) { // #nosec G115 -- Unix milliseconds and some
-		s.Now = floor
+	if p.known != nil {
+		floor := time.UnixMilli(int64(p.known.Epoch() + 1)) // #nosec G115 -- Unix milliseconds and some
+		s.Now = slices.MaxFunc([]time.Time{s.Now, floor}, time.Time.Compare)
 	}
 	if p.driven {
 		s.Guard = p.cfg.TTL
@@ -161,6 +162,41 @@ func (p *Provider) lease(ctx context.Context, id core.MemberID) error {
 	return p.backend.Lease(ctx, id)
 }
 
+// restore stores self again where data were lost, and with it all that the view known lists: if each stored only
+// itself, the views until the last has done so would lack members that are there, and calls to these would fail.
+// Who is not there any more goes as its lease is not renewed.
+func (p *Provider) restore(ctx context.Context, self core.Member, known *core.View) (*core.View, error) {
+	if err := p.lease(ctx, self.ID); err != nil {
+		return nil, err
+	}
+	v, err := p.edit(ctx, func(old *core.View, r core.ViewRecord, _ Snapshot) (core.ViewRecord, error) {
+		if stored(old, self) {
+			return r, errSame
+		}
+		if old == nil {
+			r.Departed = known.Record().Departed
+		}
+		r, err := viewedit.Admit(r, self)
+		if err != nil {
+			return r, err
+		}
+		taken := map[string]bool{}
+		for _, m := range r.Members {
+			taken[m.Address] = true
+		}
+		for m := range known.All() {
+			if next, err := viewedit.Admit(r, m); err == nil && !taken[m.Address] {
+				r = next
+			}
+		}
+		return r, nil
+	})
+	if errors.Is(err, errSame) {
+		err = nil
+	}
+	return v, err
+}
+
 // stored reports whether v lists self at its address.
 func stored(v *core.View, self core.Member) bool {
 	if v == nil {
@@ -213,7 +249,7 @@ func (p *Provider) wiped(v *core.View) bool {
 // isWiped reports whether v, which does not list self, is what data that were lost have left: nothing, another
 // lineage, or an older epoch than one that listed it. p.mu is held.
 func (p *Provider) isWiped(v *core.View) bool {
-	return v == nil || (v.Lineage() != p.lineage || v.Epoch() < p.epoch) && !viewedit.Departed(v.Record(), p.self.ID)
+	return v == nil || (v.Lineage() != p.known.Lineage() || v.Epoch() < p.known.Epoch()) && !viewedit.Departed(v.Record(), p.self.ID)
 }
 
 // remove takes the row of this member out, with no guard: nothing of it acts any more. Where a write of a join

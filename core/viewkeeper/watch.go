@@ -75,24 +75,31 @@ func (p *Provider) keepRow(ctx context.Context, v *core.View, s Snapshot) (*core
 	if id == "" {
 		return v, nil
 	}
-	if v != nil {
-		if _, listed := v.Member(id); listed {
-			return v, p.keepLease(ctx, v, s)
-		}
+	if v != nil && p.lists(v, id) {
+		return v, p.keepLease(ctx, v, s)
 	}
 	p.mu.Lock()
-	self, lost := p.self, p.isWiped(v) && !p.evicted && !p.driven
+	self, known, lost := p.self, p.known, p.isWiped(v) && !p.evicted && !p.driven
 	p.evicted = p.evicted || !lost
 	p.mu.Unlock()
 	if !lost {
 		return v, nil
 	}
-	p.env.Logger.Warn("the backend has lost this member, which is stored again")
-	again, err := p.admit(ctx, self)
+	p.env.Logger.Warn("the backend has lost members, which are stored again")
+	again, err := p.restore(ctx, self, known)
 	if err == nil {
 		p.saw(again)
 	}
 	return again, err
+}
+
+// lists reports whether v has the row of self. To whoever drives the lease one of another lineage, where somebody
+// else has put it, is none.
+func (p *Provider) lists(v *core.View, id core.MemberID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, listed := v.Member(id)
+	return listed && (!p.driven || v.Lineage() == p.known.Lineage())
 }
 
 // keepLease makes the lease of a listed member anew where the backend has lost it, unless somebody counts on
@@ -111,7 +118,7 @@ func (p *Provider) keepLease(ctx context.Context, v *core.View, s Snapshot) erro
 func (p *Provider) saw(v *core.View) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lineage, p.epoch = v.Lineage(), v.Epoch()
+	p.known = v
 }
 
 // expire takes silent members out. True: it has.

@@ -163,8 +163,8 @@ func settle(ms ...*peer) {
 	}
 }
 
-// cluster is three members of one name on one server.
-func cluster(t testing.TB, addr, name string) []*peer {
+// trio is three members of one name on one server.
+func trio(t testing.TB, addr, name string) []*peer {
 	t.Helper()
 	var ms []*peer
 	for i := range 3 {

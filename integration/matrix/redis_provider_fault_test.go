@@ -16,7 +16,7 @@ import (
 func TestRedisProviderOutage(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	ms := cluster(t, server.Addr, "shop")
+	ms := trio(t, server.Addr, "shop")
 	before := ms[0].last()
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestRedisProviderOutage(t *testing.T) {
 func TestRedisProviderWiped(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	ms := cluster(t, server.Addr, "shop")
+	ms := trio(t, server.Addr, "shop")
 	before := ms[0].last()
 	if err := errors.Join(server.Kill(), server.Wipe()); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestRedisProviderWiped(t *testing.T) {
 func TestRedisProviderPaused(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	ms := cluster(t, server.Addr, "shop")
+	ms := trio(t, server.Addr, "shop")
 	before := ms[0].last()
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestRedisProviderPaused(t *testing.T) {
 func TestRedisProviderSlow(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	ms := cluster(t, slowed(t, server.Addr, 100*time.Millisecond), "shop")
+	ms := trio(t, slowed(t, server.Addr, 100*time.Millisecond), "shop")
 	before := ms[0].last()
 	time.Sleep(2 * shortTTL)
 	unchanged(t, before, ms...)
@@ -116,7 +116,7 @@ func TestRedisProviderSlow(t *testing.T) {
 func TestRedisProviderWatchLost(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	ms := cluster(t, server.Addr, "shop")
+	ms := trio(t, server.Addr, "shop")
 	admin := raw(t, server.Addr)
 	for i := range uint16(10) {
 		do(t, admin, "CLIENT", "KILL", "TYPE", "pubsub")
@@ -141,7 +141,7 @@ func TestRedisProviderWatchLost(t *testing.T) {
 func TestRedisProviderForgetsScripts(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	ms := cluster(t, server.Addr, "shop")
+	ms := trio(t, server.Addr, "shop")
 	before := ms[0].last()
 	admin := raw(t, server.Addr)
 	for end := time.Now().Add(shortTTL * 2); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
@@ -155,7 +155,7 @@ func TestRedisProviderForgetsScripts(t *testing.T) {
 func TestRedisProviderRestartsOnOneAddress(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	ms := cluster(t, server.Addr, "shop")
+	ms := trio(t, server.Addr, "shop")
 	const starts = 20
 	for i := range starts {
 		c, cut, err := redis.Open(redis.Config{Address: server.Addr})
@@ -186,7 +186,7 @@ func TestRedisProviderRestartsOnOneAddress(t *testing.T) {
 func TestRedisProviderClustersApart(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	shop, shop2 := cluster(t, server.Addr, "shop"), cluster(t, server.Addr, "shop2")
+	shop, shop2 := trio(t, server.Addr, "shop"), trio(t, server.Addr, "shop2")
 	if err := shop[0].Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestRedisProviderClustersApart(t *testing.T) {
 func TestRedisProviderFull(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	ms := cluster(t, server.Addr, "shop")
+	ms := trio(t, server.Addr, "shop")
 	before := ms[0].last()
 	admin := raw(t, server.Addr)
 	do(t, admin, "CONFIG", "SET", "maxmemory", "1")
@@ -221,7 +221,7 @@ func TestRedisProviderFull(t *testing.T) {
 func TestRedisProviderReadOnly(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	ms := cluster(t, server.Addr, "shop")
+	ms := trio(t, server.Addr, "shop")
 	before := ms[0].last()
 	admin := raw(t, server.Addr)
 	do(t, admin, "REPLICAOF", "127.0.0.1", "1") // nobody listens there, so its data stay
@@ -241,7 +241,7 @@ func TestRedisProviderReadOnly(t *testing.T) {
 func TestRedisProviderByHand(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	ms := cluster(t, server.Addr, "shop")
+	ms := trio(t, server.Addr, "shop")
 	admin := raw(t, server.Addr)
 
 	edited := record(t, admin, "shop")
@@ -281,7 +281,7 @@ func TestRedisProviderByHand(t *testing.T) {
 func TestRedisProviderFormats(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	ms := cluster(t, server.Addr, "shop")
+	ms := trio(t, server.Addr, "shop")
 	admin := raw(t, server.Addr)
 	later := record(t, admin, "shop")
 	for _, format := range []uint16{2, 0} {

@@ -47,8 +47,9 @@
 //	Redis Cluster                 the same for a master with replicas; without, its slots     0
 //	                              are away until it is back
 //
-// What a loss does: where the record is gone, is of another lineage, or is older than one that listed a member,
-// each member that is missing stores itself again under its ID, within a renewal or two. A member whose join was
+// What a loss does: where the record is gone, is of another lineage, or is older than one that listed a member, the
+// first member that finds this out stores itself again under its ID, and with it all that its last view had; no call
+// fails for it. A member whose join was
 // lost, and who finds that others have changed the members since, was evicted for all that can be told: its node
 // ends with core.ErrEvicted and is started again. An eviction or a leave that was lost shows a member that has gone,
 // until its lease has run out. In a Store, what was lost is gone, and claims with it: an older activation is not
