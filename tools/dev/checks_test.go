@@ -125,6 +125,7 @@ func TestChecksFind(t *testing.T) {
 		"another version":        {"versions", map[string]string{"tools/go.mod": "module t\n\ngo 1.26.0\n\nrequire google.golang.org/protobuf v1.36.11\n"}, "google.golang.org/protobuf: v1.36.12 in lookups/disthash, v1.36.11 in tools"},
 		"another Go":             {"versions", map[string]string{"core/go.mod": "module github.com/granary-go/granary/core\n\ngo 1.26.1\n"}, "core/go.mod: want \"go 1.26.0\""},
 		"toolchain":              {"versions", map[string]string{"core/go.mod": "module github.com/granary-go/granary/core\n\ngo 1.26.0\n\ntoolchain go1.26.5\n"}, "core/go.mod: want \"go 1.26.0\""},
+		"versions of a server":   {"versions", map[string]string{"tools/consul/go.mod": "module c\n\ngo 1.26.0\n\nrequire google.golang.org/protobuf v1.0.0\n"}, ""},
 		"versions of a peer":     {"versions", map[string]string{"bench/peers/x/go.mod": "module x\n\ngo 1.25.0\n"}, ""},
 		"undocumented type":      {"documented", library("type Other struct{}\n"), "core/more.go:3: exported Other has no comment"},
 		"undocumented in group":  {"documented", library("// All of them.\ntype (\n\tOther struct{}\n)\n"), "core/more.go:5: exported Other has no comment"},

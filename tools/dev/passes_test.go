@@ -103,6 +103,34 @@ func TestPassesThatGoWrong(t *testing.T) {
 	}
 }
 
+// Tests that need a server fail without it, and the command that repeats one does so too.
+func TestServersAreRequired(t *testing.T) {
+	const needy = "package core\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc TestServer(t *testing.T) {\n\tif os.Getenv(\"GRANARY_SERVERS\") == \"required\" {\n\t\tt.Fatal(\"missing\")\n\t}\n\tt.Skip()\n}\n"
+	w := checkout(t, map[string]string{"core/server_test.go": needy})
+	r, err := passStep(w, pass{name: "tests", flags: []string{"-run=TestServer"}, packages: []string{"./core"}}, "").do(t.Context())
+	if err != nil || r.failed != 1 || r.skipped != 0 || !strings.HasPrefix(r.failures[0].repeat, "GRANARY_SERVERS=required go test") {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// The step servers runs the program that gets them, in its folder, and tells what it said when it fails.
+func TestGetServers(t *testing.T) {
+	program := func(body string) map[string]string {
+		return map[string]string{
+			"integration/go.mod":              "module github.com/granary-go/granary/integration\n\ngo 1.26.0\n",
+			"integration/servers/get/main.go": "package main\n\nimport \"os\"\n\nfunc main() {\n" + body + "\n}\n",
+		}
+	}
+	const right = "\tif len(os.Args) != 3 || os.Args[1] != \"redis\" || os.Args[2] != \"consul\" {\n\t\tos.Exit(2)\n\t}\n\tif _, err := os.Stat(\"servers/get\"); err != nil {\n\t\tos.Exit(3)\n\t}"
+	if err := checkout(t, program(right)).getServers(t.Context()); err != nil {
+		t.Error(err)
+	}
+	const wrong = "\tprintln(\"install redis-server\")\n\tos.Exit(1)"
+	if err := checkout(t, program(wrong)).getServers(t.Context()); err == nil || !strings.Contains(err.Error(), "install redis-server") {
+		t.Errorf("error %v, want what the program said", err)
+	}
+}
+
 func TestListOfSimulations(t *testing.T) {
 	for line, want := range map[string]string{"core/world": "has no reason", "core/nope it is not there": "has no tests", "core/world it is one": ""} {
 		w := checkout(t, map[string]string{"core/world/world_test.go": sorts["core/world/world_test.go"], "tools/no_race.txt": line + "\n"})
