@@ -32,6 +32,7 @@ type request struct {
 // How busy each process is.
 const (
 	callers   = 2
+	tellers   = 3
 	callPause = 400 * time.Millisecond // between two calls of one caller, on the average half
 	tellPause = 700 * time.Millisecond
 )
@@ -49,18 +50,20 @@ func (w *world) call(p *process) {
 			}
 		})
 	}
-	rng := w.rand(p.name + ".teller")
-	w.load.Go(func() {
-		to := w.ids[rng.IntN(len(w.ids))]
-		for place := 1; w.rest(p, rng, tellPause); {
-			for range 1 + rng.IntN(5) {
-				if !w.hushed.Load() {
-					w.tell(p, to, place)
-					place++
+	for i := range tellers {
+		rng := w.rand(fmt.Sprint(p.name, ".teller.", i))
+		w.load.Go(func() {
+			to := w.ids[rng.IntN(len(w.ids))]
+			for place := 1; w.rest(p, rng, tellPause); {
+				for range 1 + rng.IntN(5) {
+					if !w.hushed.Load() {
+						w.tell(p, i, to, place)
+						place++
+					}
 				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // rest waits a while; false: it is over.
@@ -99,12 +102,13 @@ func (w *world) ask(p *process, to core.Identity, idempotent bool, limit time.Du
 	return r
 }
 
-func (w *world) tell(p *process, to core.Identity, place int) {
-	r := w.newRequest(p, to, callLimit, callers)
+// tell sends a message of the i-th stream of p.
+func (w *world) tell(p *process, i int, to core.Identity, place int) {
+	r := w.newRequest(p, to, callLimit, uint64(callers+i))
 	r.tell = true
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
-	err := grain.Tell(ctx, p.node, to, "Note", ask{Number: r.number, From: p.id, Sender: p.name, Place: place})
+	err := grain.Tell(ctx, p.node, to, "Note", ask{Number: r.number, From: p.id, Sender: fmt.Sprint(p.name, ".", i), Place: place})
 	w.ended(r, 0, err)
 }
 
