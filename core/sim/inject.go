@@ -62,7 +62,7 @@ func begin(n *Net, b *Backend, f Fault, t Target) (end func(), happened bool) {
 		return func() { end1(); end2() }, true
 	case Outage:
 		b.Fail()
-		if f.X >= 850 {
+		if f.X >= 750 {
 			b.Wipe()
 		}
 		return b.Repair, true

@@ -102,7 +102,7 @@ func (n *node) ban(o *node, f sim.Fault) (end func(), happened bool) {
 		return nil, false
 	}
 	n.event("bans", string(o.id))
-	lifted := f.X%3 > 0
+	lifted := f.X%8 > 0
 	b := membership.Ban{ID: o.id, For: f.For + time.Millisecond}
 	if lifted {
 		b.For *= 2

@@ -136,7 +136,7 @@ func (w *world) ban(p *process, f sim.Fault) (end func(), happened bool) {
 	if o == nil || o == p || f.At > lastBan {
 		return nil, false
 	}
-	lifted := f.X%3 > 0
+	lifted := f.X%8 > 0
 	d := f.For + time.Millisecond
 	if lifted {
 		d *= 2
