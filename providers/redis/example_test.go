@@ -63,3 +63,20 @@ func ExampleClient() {
 	fmt.Println(errors.Is(err, core.ErrUnreachable), strings.Contains(err.Error(), "127.0.0.1:1"))
 	// Output: true true
 }
+
+// Sentinel and Cluster come as a client of the application's own. It does not retry: the parts that use it do, where
+// that is right.
+func ExampleUse() {
+	sentinel := goredis.NewFailoverClient(&goredis.FailoverOptions{
+		MasterName: "main", SentinelAddrs: []string{"10.0.0.1:26379", "10.0.0.2:26379", "10.0.0.3:26379"},
+		MaxRetries: -1, ContextTimeoutEnabled: true,
+	})
+	defer sentinel.Close()
+	members, err := redis.NewProvider(redis.ProviderConfig{Name: "shop"}, redis.Use(sentinel))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(members.Promises().Ordered, members.Promises().Linearizable)
+	// Output: true false
+}
