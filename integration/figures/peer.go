@@ -3,14 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -33,18 +31,13 @@ func theirs(ctx context.Context, s subject, rounds int, say func(string, ...any)
 		return nil, err
 	}
 	defer func() { _ = at.stop() }() // the figures stand
-	url, requests, end, err := counted(at.at)
-	if err != nil {
-		return nil, err
-	}
 	say("%d of Proto.Actor's members joining and killed, and %d at rest, %v", rounds, members, quiet)
-	f, err := peerFigures(ctx, program, url.String(), rounds, requests)
-	return f, errors.Join(err, end())
+	return peerFigures(ctx, program, at, rounds)
 }
 
 // peerFigures runs the program and reads what it prints.
-func peerFigures(ctx context.Context, program, at string, rounds int, requests *atomic.Int64) (figures, error) {
-	cmd := exec.CommandContext(ctx, program, "-consul", at, "-rounds", strconv.Itoa(rounds), "-rest", quiet.String())
+func peerFigures(ctx context.Context, program string, at server, rounds int) (figures, error) {
+	cmd := exec.CommandContext(ctx, program, "-consul", at.at, "-rounds", strconv.Itoa(rounds), "-rest", quiet.String())
 	cmd.WaitDelay = time.Second
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -62,9 +55,12 @@ func peerFigures(ctx context.Context, program, at string, rounds int, requests *
 				times[word] = append(times[word], time.Duration(ns))
 			}
 		case "rest":
-			before = requests.Load()
+			before, err = at.load(ctx)
 		case "rested":
-			f[load] = fmt.Sprintf("%.1f", float64(requests.Load()-before)/members/quiet.Seconds())
+			var after int64
+			if after, err = at.load(ctx); err == nil {
+				f[load] = fmt.Sprintf("%.1f", float64(after-before)/members/quiet.Seconds())
+			}
 		}
 	}
 	if err := cmd.Wait(); err != nil {

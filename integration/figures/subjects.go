@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/integration/servers"
+	"github.com/granary-go/granary/providers/consul"
 	"github.com/granary-go/granary/providers/memberlist"
 	"github.com/granary-go/granary/providers/redis"
 )
@@ -28,8 +30,10 @@ type server struct {
 }
 
 var subjects = map[string]subject{
-	"memberlist": {name: "memberlist", make: memberlistMember},
-	"redis":      {name: "redis", serve: serveRedis, make: redisMember},
+	"memberlist":     {name: "memberlist", make: memberlistMember},
+	"consul":         {name: "consul", serve: serveConsul, make: consulMember(consul.Record), peer: "peers/protoactor"},
+	"consul-catalog": {name: "consul-catalog", serve: serveConsul, make: consulMember(consul.Catalog), peer: "peers/protoactor"},
+	"redis":          {name: "redis", serve: serveRedis, make: redisMember},
 }
 
 func names() []string { return slices.Sorted(maps.Keys(subjects)) }
@@ -58,4 +62,28 @@ func redisMember(at string, _ []string) (core.Provider, func(), error) {
 		return nil, nil, fmt.Errorf("make the provider: %w", err)
 	}
 	return p, end, nil
+}
+
+// serveConsul puts a proxy that counts before a Consul server.
+func serveConsul(ctx context.Context) (server, error) {
+	c, err := servers.StartConsul(ctx, servers.ConsulConfig{})
+	if err != nil {
+		return server{}, err
+	}
+	url, requests, end, err := counted(c.URL)
+	if err != nil {
+		return server{}, errors.Join(err, c.Stop())
+	}
+	return server{
+		at:   url.String(),
+		load: func(context.Context) (int64, error) { return requests.Load(), nil },
+		stop: func() error { return errors.Join(end(), c.Stop()) },
+	}, nil
+}
+
+func consulMember(mode consul.Mode) func(string, []string) (core.Provider, func(), error) {
+	return func(at string, _ []string) (core.Provider, func(), error) {
+		p, err := consul.New(consul.Config{Address: at, Mode: mode})
+		return p, func() {}, err
+	}
 }
