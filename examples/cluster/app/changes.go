@@ -82,7 +82,7 @@ func (d *driver) startCaller(ctx context.Context) error {
 // settle is settleWithin for a change. There is no point in waiting much longer than the bound of a
 // recovery, to which the judge adds what it takes to call every identity.
 func (d *driver) settle(ctx context.Context, when string, since time.Time) error {
-	return d.settleWithin(ctx, recoveryBound(d.opts.Provider)+3*d.plain+2*time.Second, when, since)
+	return d.settleWithin(ctx, d.opts.Recovery+3*d.plain+2*time.Second, when, since)
 }
 
 // settleWithin waits for what makes a change recovered: the members agree, and every identity answers.

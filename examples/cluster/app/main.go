@@ -43,6 +43,7 @@ func Main(args []string, stdout, stderr io.Writer, parts Parts) int {
 	if o.JSON {
 		people = stderr
 	}
+	o = parts.named(o)
 	d, err := newDriver(ctx, o, people, stderr, parts)
 	if err != nil {
 		return refuse(o, err, stdout, stderr)

@@ -30,6 +30,8 @@ type Options struct {
 	Seed       uint64
 	History    string
 	JSON       bool
+
+	Recovery time.Duration // no flag: how long a recovery may take
 }
 
 // recoveryBound says how long a recovery may take with a provider; 0 for one that is unknown.
@@ -104,11 +106,12 @@ func wantsJSON(args []string) bool {
 func (o *Options) check(f *flag.FlagSet) error {
 	set := map[string]bool{}
 	f.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	o.Recovery = recoveryBound(o.Provider)
 	if o.Rolling { // no call may fail in it, so that nobody is killed unless it is asked for
 		o.Kill, o.Join = o.Kill && set["kill"], o.Join && set["join"]
 	}
 	switch {
-	case recoveryBound(o.Provider) == 0:
+	case o.Recovery == 0:
 		return fmt.Errorf("-provider %s: this version has memberlist, redis and consul", o.Provider)
 	case o.Lookup != "disthash":
 		return fmt.Errorf("-lookup %s: this version has disthash only", o.Lookup)
@@ -150,5 +153,5 @@ func (o *Options) checkRanges() error {
 func (o *Options) config() history.Config {
 	return history.Config{Seed: o.Seed, Provider: o.Provider, Lookup: o.Lookup, Level: o.Level, Members: o.Members,
 		Callers: o.Callers, Identities: o.Identities, TimeoutSeconds: o.Timeout.Seconds(),
-		RecoverySeconds: recoveryBound(o.Provider).Seconds(), Kill: o.Kill, Join: o.Join, Rolling: o.Rolling}
+		RecoverySeconds: o.Recovery.Seconds(), Kill: o.Kill, Join: o.Join, Rolling: o.Rolling}
 }

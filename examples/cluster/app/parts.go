@@ -11,9 +11,18 @@ import (
 	"github.com/granary-go/granary/examples/cluster/wiring"
 )
 
-// Parts lets the tests of this program break what it is made of. The zero value is the program as it
-// is.
+// Own is what an application puts in place of the provider and the lookup that this program has, to have the
+// same checks passed with its own.
+type Own struct {
+	Provider, Lookup string        // their names, for what is printed and recorded
+	Recovery         time.Duration // how long a recovery may take
+	Make             func(wiring.Config) (wiring.Process, func(), error)
+}
+
+// Parts lets other programs run this one with parts of their own, and its tests break what it is made of. The
+// zero value is the program as it is.
 type Parts struct {
+	Own      *Own
 	Config   func(process string, c *wiring.Config)     // changes what the node of a process is made of
 	Provider func(core.Provider) core.Provider          // stands between the node and its provider
 	Lookup   func(core.Lookup) core.Lookup              // stands between the node and its lookup
@@ -32,7 +41,11 @@ func (p Parts) build(s start, c wiring.Config) (wiring.Process, func(), error) {
 	if p.Config != nil {
 		p.Config(s.Name, &c)
 	}
-	made, end, err := wiring.Make(s.Options.Provider, c)
+	build := func(c wiring.Config) (wiring.Process, func(), error) { return wiring.Make(s.Options.Provider, c) }
+	if p.Own != nil {
+		build = p.Own.Make
+	}
+	made, end, err := build(c)
 	if err != nil || p.Lookup == nil && p.Provider == nil {
 		return made, end, err
 	}
@@ -47,6 +60,14 @@ func (p Parts) build(s start, c wiring.Config) (wiring.Process, func(), error) {
 		end()
 	}
 	return made, end, err
+}
+
+// named puts the names of own parts into the options.
+func (p Parts) named(o Options) Options {
+	if p.Own != nil {
+		o.Provider, o.Lookup, o.Recovery = p.Own.Provider, p.Own.Lookup, p.Own.Recovery
+	}
+	return o
 }
 
 // leave has a node leave. That it could not do so in order is no error if there was no time for it.

@@ -20,10 +20,11 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 func open(t testing.TB) func() core.Store {
 	folder := parts.Folder(t.TempDir())
 	return func() core.Store {
-		s, err := parts.NewStore(folder)
+		s, end, err := parts.NewStore(folder)
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(end)
 		return s
 	}
 }

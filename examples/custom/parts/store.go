@@ -21,14 +21,39 @@ import (
 type Folder string
 
 // Store is a core.Store of one file an item. What it has answered survives every process, but not the machine.
-type Store struct{ folder Folder }
+type Store struct {
+	folder Folder
+	locks  [16]lock // an item has one, by its name
+}
 
-// NewStore makes the store of a folder, which it creates.
-func NewStore(f Folder) (*Store, error) {
-	if err := os.MkdirAll(string(f), 0o755); err != nil {
-		return nil, fmt.Errorf("files: %w", err)
+// lock is held by one goroutine of one process at a time.
+type lock struct {
+	file *os.File
+	turn chan struct{} // holds one while this process has it: who waits for a file's lock blocks a thread
+}
+
+// NewStore makes the store of a folder, which it creates. The function it returns closes the store.
+func NewStore(f Folder) (*Store, func(), error) {
+	err := os.MkdirAll(string(f), 0o755)
+	if err != nil {
+		return nil, nil, fmt.Errorf("files: %w", err)
 	}
-	return &Store{f}, nil
+	s := &Store{folder: f}
+	for i := range s.locks {
+		name := filepath.Join(string(f), fmt.Sprint("lock", i))
+		if s.locks[i].file, err = os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+			s.close()
+			return nil, nil, fmt.Errorf("files: %w", err)
+		}
+		s.locks[i].turn = make(chan struct{}, 1)
+	}
+	return s, s.close, nil
+}
+
+func (s *Store) close() {
+	for _, l := range s.locks {
+		_ = l.file.Close() // nothing is written to it
+	}
 }
 
 // file is the content of a file.
@@ -77,13 +102,13 @@ func (s *Store) Put(ctx context.Context, k core.Key, value []byte, at core.Revis
 	data, err := json.Marshal(next)
 	if err == nil {
 		err = s.change(ctx, k, at, func(place string) error {
-			if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
-				return err
+			err := os.WriteFile(place+"~", data, 0o644)
+			if errors.Is(err, fs.ErrNotExist) { // the first of its group
+				if err = os.MkdirAll(filepath.Dir(place), 0o755); err == nil {
+					err = os.WriteFile(place+"~", data, 0o644)
+				}
 			}
-			if err := os.WriteFile(place+"~", data, 0o644); err != nil {
-				return err
-			}
-			return os.Rename(place+"~", place)
+			return errors.Join(err, os.Rename(place+"~", place))
 		})
 	}
 	if err != nil {
@@ -108,15 +133,19 @@ func (s *Store) Delete(ctx context.Context, k core.Key, at core.Revision) error 
 
 // change does write if the item is at revision at, while no other process changes anything.
 func (s *Store) change(ctx context.Context, k core.Key, at core.Revision, write func(place string) error) error {
-	lock, err := os.OpenFile(filepath.Join(string(s.folder), "lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return err
-	}
-	defer lock.Close() // and with it ends the lock
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return err
-	}
 	place := s.place(k)
+	name := filepath.Base(place)
+	l := &s.locks[int(name[0]+name[1])%len(s.locks)]
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	defer func() { _ = syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN) }() // fails for a closed file alone, which has no lock
 	was, err := s.read(ctx, place)
 	if err != nil && !errors.Is(err, core.ErrNotFound) {
 		return err
