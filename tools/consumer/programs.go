@@ -23,6 +23,7 @@ func programs() []one {
 		example("hello", "hello you, 1"),
 		example("typed", "in the cart: map[honey:1 milk:1 tea:2]"),
 		example("handwired", "in the cart: map[milk:1 tea:1]"),
+		example("custom", "ok: every condition held", "-for", "4s", "-identities", "500"),
 	}
 }
 
@@ -85,39 +86,61 @@ func exists(name string) bool {
 
 // example takes a folder of examples out of the tree, with those that it imports, and looks for a text in
 // what the program prints.
-func example(folder, prints string) one {
+func example(folder, prints string, args ...string) one {
 	return one{"example:" + folder, func(ctx context.Context, c *consumer, dir string) (string, error) {
-		if err := c.takeOut(dir, folder, map[string]bool{}); err != nil {
+		if err := c.takeOut(dir, "examples/"+folder, map[string]bool{}); err != nil {
 			return "", err
 		}
-		return c.runs(ctx, dir, prints)
+		return c.runs(ctx, dir, prints, args...)
 	}}
 }
 
 // runs builds the program in dir and runs it.
-func (c *consumer) runs(ctx context.Context, dir, prints string) (string, error) {
+func (c *consumer) runs(ctx context.Context, dir, prints string, args ...string) (string, error) {
 	binary, err := c.program(ctx, dir)
 	if err != nil {
 		return "", err
 	}
-	out, err := c.run(ctx, dir, binary)
+	out, err := c.run(ctx, dir, append([]string{binary}, args...)...)
 	if err == nil && !strings.Contains(out, prints) {
 		err = fmt.Errorf("prints, without %q:\n%s", prints, out)
 	}
 	return binary, err
 }
 
-// ofExamples begins the imports among examples.
-const ofExamples = modules.Prefix + "examples/"
+// unreleased are the beginnings of imports that are not of released modules, and where in the tree they are.
+var unreleased = [...]struct{ path, folder string }{
+	{modules.Prefix + "examples/", "examples/"},
+	{modules.Prefix + "integration/", "integration/"},
+	{"example.com/custom/", "examples/custom/"},
+}
 
-// takeOut copies a folder of examples; the first is the program, others are below it.
+// moved is the folder of an import that is not of a released module.
+func moved(path string) (folder string, ours bool) {
+	for _, u := range unreleased {
+		if below, yes := strings.CutPrefix(path, u.path); yes {
+			return u.folder + below, true
+		}
+	}
+	return "", false
+}
+
+// renamed gives such imports the path that they have in the program.
+func renamed(text string) string {
+	for _, u := range unreleased {
+		text = strings.ReplaceAll(text, `"`+u.path, `"`+outside+"/"+u.folder)
+	}
+	return text
+}
+
+// takeOut copies a folder of the tree; the first is the program, others are below it.
 func (c *consumer) takeOut(dir, folder string, taken map[string]bool) error {
 	to := dir
 	if len(taken) > 0 {
 		to = filepath.Join(dir, filepath.FromSlash(folder))
 	}
 	taken[folder] = true
-	files, err := filepath.Glob(filepath.Join(c.root, "examples", filepath.FromSlash(folder), "*.go"))
+	files, err := filepath.Glob(filepath.Join(c.root, filepath.FromSlash(folder), "*.go"))
 	if err = errors.Join(err, os.MkdirAll(to, 0o755)); err != nil {
 		return err
 	}
@@ -129,8 +152,7 @@ func (c *consumer) takeOut(dir, folder string, taken map[string]bool) error {
 		if err != nil {
 			return err
 		}
-		text := strings.ReplaceAll(string(data), strconv.Quote(ofExamples)[:len(ofExamples)+1], `"`+outside+"/")
-		if err := os.WriteFile(filepath.Join(to, filepath.Base(name)), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(to, filepath.Base(name)), []byte(renamed(string(data))), 0o644); err != nil {
 			return err
 		}
 		imported, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
@@ -139,7 +161,7 @@ func (c *consumer) takeOut(dir, folder string, taken map[string]bool) error {
 		}
 		for _, i := range imported.Imports {
 			path, _ := strconv.Unquote(i.Path.Value) // the parser has seen to it
-			if next, ours := strings.CutPrefix(path, ofExamples); ours && !taken[next] {
+			if next, ours := moved(path); ours && !taken[next] {
 				if err := c.takeOut(dir, next, taken); err != nil {
 					return err
 				}

@@ -59,16 +59,18 @@ func run(ctx context.Context, out io.Writer, root, tools string, gen, update boo
 	if err != nil {
 		return err
 	}
+	alone := wireTool{bin: bin, gowork: "off"}
 	if gen {
-		if err := tool.generate(ctx, w.root, injectors); err != nil {
+		if err := errors.Join(tool.generate(ctx, w.root, injectors), alone.generate(ctx, w.application(), []string{w.application()})); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "wire: %d injector packages generated\n", len(injectors))
+		fmt.Fprintf(out, "wire: %d injector packages generated\n", len(injectors)+1)
 		return nil
 	}
 	cases := filepath.Join(tools, "wirecheck", "testdata")
 	return errors.Join(
 		checkInjectors(ctx, out, w, tool, injectors),
+		alone.compare(ctx, w.application(), []string{w.application()}),
 		checkSets(ctx, out, w, bin, filepath.Join(cases, "sets")),
 		checkErrors(ctx, out, w, bin, filepath.Join(cases, "errors"), update),
 	)

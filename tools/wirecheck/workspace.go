@@ -44,6 +44,9 @@ func openWorkspace(ctx context.Context, root string) (*workspace, error) {
 	return w, nil
 }
 
+// application is the folder of the one module outside go.work that has an injector.
+func (w *workspace) application() string { return filepath.Join(w.root, "examples", "custom") }
+
 // files calls f for every Go file of every module, without testdata, hidden folders and modules
 // inside modules.
 func (w *workspace) files(f func(path string) error) error {
