@@ -16,13 +16,14 @@ import (
 
 // consumer is one run: a copy of the checkout as it would be released, and its packs.
 type consumer struct {
-	root    string // of the copy
-	tmp     string // where programs are made
-	version string
-	env     []string
-	all     []*modules.Module
-	sums    []byte // go.sum of everything that the checkout knows
-	budgets budgets
+	checkout string
+	root     string // of the copy
+	tmp      string // where programs are made
+	version  string
+	env      []string
+	all      []*modules.Module
+	sums     []byte // go.sum of everything that the checkout knows
+	budgets  budgets
 }
 
 // one is a thing that is built; its name is the first word of its line, and of its budget.
@@ -62,7 +63,7 @@ func consume(ctx context.Context, checkout, released string, only *regexp.Regexp
 
 // prepare copies the checkout, releases the copy unless it is a release, and packs it.
 func prepare(ctx context.Context, tmp, checkout, released string) (*consumer, error) {
-	c := &consumer{root: filepath.Join(tmp, "tree"), tmp: tmp, version: released}
+	c := &consumer{checkout: checkout, root: filepath.Join(tmp, "tree"), tmp: tmp, version: released}
 	if err := copyTree(c.root, checkout); err != nil {
 		return nil, fmt.Errorf("copy the checkout: %w", err)
 	}

@@ -8,23 +8,31 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/granary-go/granary/tools/internal/modules"
 )
 
 // programs are what the documentation shows.
 func programs() []one {
-	return []one{
+	all := []one{
 		{"readme", readme},
 		example("hello", "hello you, 1"),
 		example("typed", "in the cart: map[honey:1 milk:1 tea:2]"),
 		example("handwired", "in the cart: map[milk:1 tea:1]"),
 		example("custom", "ok: every condition held", "-for", "4s", "-identities", "500"),
 	}
+	for _, choice := range []struct{ name, at string }{{"embedded", ""}, {"redis", "-redis={}"}, {"consul", "-consul={}"}} {
+		all = append(all,
+			deployment("deployment:"+choice.name, "examples/deployments/"+choice.name, choice.name, choice.at),
+			deployment("byhand:"+choice.name, "tools/consumer/testdata/byhand/"+choice.name, choice.name, choice.at))
+	}
+	return all
 }
 
 // whole builds a module by itself, with what its own go.mod and go.sum say, and then as a requirement of a
@@ -95,6 +103,45 @@ func example(folder, prints string, args ...string) one {
 	}}
 }
 
+// deployment takes a deployment out of the tree, and goes shopping with it; at is its flag that says where its
+// server is, which runs beside it.
+func deployment(name, folder, server, at string) one {
+	return one{name, func(ctx context.Context, c *consumer, dir string) (string, error) {
+		if err := c.takeOut(dir, folder, map[string]bool{}); err != nil {
+			return "", err
+		}
+		const prints = "in the cart: map[milk:1 tea:1]"
+		if at == "" {
+			return c.runs(ctx, dir, prints, "-customer=alice")
+		}
+		binary, err := c.program(ctx, dir)
+		if err != nil {
+			return "", err
+		}
+		out, err := c.beside(ctx, server, binary, "-customer=alice", at)
+		return binary, saying(out, prints, err)
+	}}
+}
+
+// beside runs a command beside a server of the checkout's.
+func (c *consumer) beside(ctx context.Context, server string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "./servers/with", server}, args...)...)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = filepath.Join(c.checkout, "integration"), append(os.Environ(), "GOWORK=off"), 5*time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("beside %s: %w\n%s", server, err, out)
+	}
+	return string(out), err
+}
+
+// saying is err, or that out is without a text.
+func saying(out, prints string, err error) error {
+	if err == nil && !strings.Contains(out, prints) {
+		return fmt.Errorf("prints, without %q:\n%s", prints, out)
+	}
+	return err
+}
+
 // runs builds the program in dir and runs it.
 func (c *consumer) runs(ctx context.Context, dir, prints string, args ...string) (string, error) {
 	binary, err := c.program(ctx, dir)
@@ -102,10 +149,7 @@ func (c *consumer) runs(ctx context.Context, dir, prints string, args ...string)
 		return "", err
 	}
 	out, err := c.run(ctx, dir, append([]string{binary}, args...)...)
-	if err == nil && !strings.Contains(out, prints) {
-		err = fmt.Errorf("prints, without %q:\n%s", prints, out)
-	}
-	return binary, err
+	return binary, saying(out, prints, err)
 }
 
 // unreleased are the beginnings of imports that are not of released modules, and where in the tree they are.
