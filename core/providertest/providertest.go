@@ -56,6 +56,13 @@ type World struct {
 	// process as long as nobody else can tell. The suite calls Leave on p afterwards, when it has seen
 	// enough, to free what p holds; its error does not matter. Nil: what is about a crash is skipped.
 	Crash func(p core.Provider)
+
+	// Outage makes the backend unreachable for all members, until the function that it returns is called. Nil: what
+	// is about an outage is skipped.
+	Outage func() (back func())
+
+	// Wipe takes away all that the backend holds, as the loss of its disk would. Nil: what is about that is skipped.
+	Wipe func()
 }
 
 // Run checks the providers of h, each promise in a subtest, and prints which promises it checked and
@@ -76,12 +83,13 @@ func Broken(t *testing.T, h Harness) []string {
 type traits struct {
 	core.Promises
 	store, leases, refresher, crash bool
+	outage, wipe                    bool
 }
 
 func traitsOf(t testing.TB, h Harness) traits {
 	w := h.New(t)
 	p := w.Provider()
-	tr := traits{Promises: p.Promises(), crash: w.Crash != nil}
+	tr := traits{Promises: p.Promises(), crash: w.Crash != nil, outage: w.Outage != nil, wipe: w.Wipe != nil}
 	_, tr.store = p.(core.ViewStore)
 	_, tr.leases = p.(core.MemberLeases)
 	_, tr.refresher = p.(core.Refresher)
@@ -94,6 +102,7 @@ func rows(h Harness, tr traits) []suitetest.Row {
 	out := joinRows(h, tr)
 	out = append(out, leaveRows(h, tr)...)
 	out = append(out, crashRows(h, tr)...)
+	out = append(out, backendRows(h, tr)...)
 	out = append(out, viewStoreRows(h, tr)...)
 	return append(out, leaseRows(h, tr)...)
 }
@@ -125,4 +134,6 @@ const (
 	noLeases        = "no MemberLeases"
 	noRefresher     = "no Refresher"
 	noCrash         = "the harness cannot crash a member"
+	noOutage        = "the harness cannot take the backend away"
+	noWipe          = "the harness cannot wipe the backend"
 )

@@ -81,7 +81,10 @@ func TestATwinThatKeepsNothingFailsEveryRow(t *testing.T) {
 				close(w.stop)
 				w.all.Wait()
 			})
-			return World{Provider: func() core.Provider { return &boaster{world: w} }, Crash: func(core.Provider) {}}
+			return World{
+				Provider: func() core.Provider { return &boaster{world: w} }, Crash: func(core.Provider) {},
+				Outage: func() func() { return func() {} }, Wipe: func() {},
+			}
 		},
 		Settle: time.Second, Silent: time.Second, Bubble: true,
 	}
@@ -103,7 +106,7 @@ func TestWhatIsNotPromisedIsSkipped(t *testing.T) {
 		}
 		reasons[row.Skip]++
 	}
-	for _, why := range []string{notOrdered, noStore, noLeases, noCrash, noRefresher} {
+	for _, why := range []string{notOrdered, noStore, noLeases, noCrash, noRefresher, noOutage, noWipe} {
 		if reasons[why] == 0 {
 			t.Errorf("nothing is skipped because of %q", why)
 		}
@@ -120,7 +123,7 @@ func TestWhatIsNotPromisedIsSkipped(t *testing.T) {
 		}
 		return out
 	}
-	tr := traits{Promises: core.Promises{Ordered: true}, store: true, leases: true, crash: true, refresher: true}
+	tr := traits{Promises: core.Promises{Ordered: true}, store: true, leases: true, crash: true, refresher: true, outage: true, wipe: true}
 	if got := skips(tr); !slices.Equal(got, []string{notLinearizable, notLeases}) {
 		t.Errorf("a provider like replicated Redis skips for %q", got)
 	}

@@ -222,16 +222,6 @@ func TestWipedDataAreStoredAgain(t *testing.T) {
 	}
 }
 
-// wipe takes everything away.
-func (w *trio) wipe() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.record, w.id = nil, ""
-	clear(w.leases)
-	clear(w.renewed)
-	w.changed()
-}
-
 // A joiner may come before those who store themselves again. A member that is gone meanwhile goes from the views.
 func TestJoinerAfterAWipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

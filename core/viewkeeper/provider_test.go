@@ -141,6 +141,27 @@ func (s *shelf) Await(ctx context.Context, seen Snapshot) error {
 	}
 }
 
+// outage makes every call fail until back.
+func (s *shelf) outage() (back func()) {
+	set := func(err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.away = err
+	}
+	set(core.ErrUnreachable)
+	return func() { set(nil) }
+}
+
+// wipe takes everything away.
+func (s *shelf) wipe() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.record, s.id = nil, ""
+	clear(s.leases)
+	clear(s.renewed)
+	s.changed()
+}
+
 // crashing is a provider whose way to the backend can be cut for good.
 type crashing struct {
 	*Provider
@@ -208,6 +229,8 @@ func harness(watches, silent bool) providertest.Harness {
 					cut.off = true
 					cut.mu.Unlock()
 				},
+				Outage: b.outage,
+				Wipe:   b.wipe,
 			}
 		},
 		Bubble: true,

@@ -48,12 +48,29 @@ func redisHarness(cfg redis.ProviderConfig, connect func(testing.TB) (*redis.Cli
 func TestRedisProvider(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	providertest.Run(t, redisHarness(redis.ProviderConfig{TTL: shortTTL, SingleNode: true}, func(t testing.TB) (*redis.Client, func()) {
+	h := redisHarness(redis.ProviderConfig{TTL: shortTTL, SingleNode: true}, func(t testing.TB) (*redis.Client, func()) {
 		c, end, err := redis.Open(redis.Config{Address: server.Addr, Timeout: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(end)
 		return c, end
-	}))
+	})
+	plain, admin := h.New, raw(t, server.Addr)
+	h.New = func(t testing.TB) providertest.World {
+		w := plain(t)
+		w.Wipe = func() { do(t, admin, "FLUSHALL") }
+		w.Outage = func() func() {
+			if err := server.Pause(); err != nil {
+				t.Fatal(err)
+			}
+			return func() {
+				if err := server.Resume(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		return w
+	}
+	providertest.Run(t, h)
 }
