@@ -44,7 +44,7 @@ func TestWrongUse(t *testing.T) {
 		{"-provider consul -consul ://", "-consul"},
 		{"-provider consul -redis 127.0.0.1:6379", "add that"},
 		{"-redis 127.0.0.1:6379", "add that"},
-		{"-provider redis -redis 127.0.0.1:1", "127.0.0.1:1"},
+		{"-provider redis -redis 127.0.0.1:1", "is a server running there"},
 		{"-provider redis -redis nowhere", "want host:port"},
 		{"-seed -1", "-seed"},
 		{"extra", "unexpected argument \"extra\""},

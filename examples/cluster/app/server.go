@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -80,8 +81,13 @@ func reachRedis(ctx context.Context, address string) error {
 		return fmt.Errorf("-redis: %w", err)
 	}
 	defer end()
-	if err := c.Check(ctx); err != nil {
-		return fmt.Errorf("-redis: %w", err)
+	// First without go-redis, which writes of each attempt that fails to standard error.
+	conn, err := (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "tcp", address)
+	if err == nil {
+		err = errors.Join(conn.Close(), c.Check(ctx))
+	}
+	if err != nil {
+		return fmt.Errorf("-redis: is a server running there? %w", err)
 	}
 	return nil
 }
