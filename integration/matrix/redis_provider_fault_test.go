@@ -31,7 +31,7 @@ func TestRedisProviderOutage(t *testing.T) {
 	unchanged(t, before, ms...)
 	again(t, server)
 	admin := raw(t, server.Addr)
-	if took := renewing(t, admin, "shop", ms...); took > shortTTL {
+	if took := renewing(t, admin, "shop", ms...); took > redis.DefaultTTL {
 		t.Errorf("all have renewed %v after the return", took)
 	}
 	if err := <-joined; err != nil {
@@ -64,7 +64,7 @@ func TestRedisProviderWiped(t *testing.T) {
 			return v.Lineage() != before.Lineage() && lists(idsOf(ms)...)(v)
 		})
 	}
-	if took := time.Since(begin); took > shortTTL {
+	if took := time.Since(begin); took > redis.DefaultTTL {
 		t.Errorf("all were stored again after %v", took)
 	}
 	if now := ms[0].last(); now.Epoch() <= before.Epoch() {
