@@ -37,6 +37,7 @@ type inAsk struct {
 
 // answeredBit of inAsk.state; below it are shareUnits.
 const (
+	headerCost  = 128 // bytes that a header of a message takes beside its text
 	answeredBit = 1 << 31
 	shareUnit   = 256 // bytes; one unit is for what surrounds a message
 )
@@ -296,6 +297,9 @@ func (c *conn) deliver(e *envelope, t *inType) error {
 		}
 		env.Sender = from.ref
 	}
+	if c.share != nil && !c.share.Room(len(e.data)+len(e.header)) {
+		return errNoShare // headers are larger when they have been read
+	}
 	if e.header != nil {
 		h, err := parseHeader(e.header, c.r.limits)
 		if err != nil {
@@ -303,6 +307,7 @@ func (c *conn) deliver(e *envelope, t *inType) error {
 		}
 		env.Header = h
 	}
+	size := len(e.data) + len(e.header) + len(env.Header)*headerCost
 	in := newInbound(t.name, e.data)
 	in.From, in.RequestID, in.ask.recursion = c.peer, e.requestID, int32(c.r.limits.Recursion)
 	if !raw {
@@ -311,7 +316,7 @@ func (c *conn) deliver(e *envelope, t *inType) error {
 	env.Message = in
 	if e.requestID == 0 {
 		in.ask.c = c
-		if c.share != nil && !in.ask.hold(c.share, len(e.data)) {
+		if c.share != nil && !in.ask.hold(c.share, size) {
 			return errNoShare
 		}
 		if err := c.r.sys.Deliver(to.pid, env); err != nil {
@@ -324,7 +329,7 @@ func (c *conn) deliver(e *envelope, t *inType) error {
 		ask = new(inAsk) // so that a late answer does not hold the bytes of the question
 	}
 	ask.c = c
-	if c.share != nil && !ask.hold(c.share, len(e.data)) {
+	if c.share != nil && !ask.hold(c.share, size) {
 		return errNoShare
 	}
 	env.Reply, env.ReplyID = ask, e.requestID

@@ -1,9 +1,16 @@
 package remote
 
 import (
+	"os"
 	"testing"
 
 	"github.com/granary-go/granary/core/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(victimVar) != "" {
+		beVictim()
+		return
+	}
+	leaktest.Main(m)
+}
