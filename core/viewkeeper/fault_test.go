@@ -164,6 +164,7 @@ func TestASilentMemberGoes(t *testing.T) {
 		if took := time.Since(renewed); took < ttl*6/5 || took > ttl*127/100 {
 			t.Errorf("out %v after its last renewal, want 1.2 to 1.27 of %v", took, ttl)
 		}
+		wait(ttl / 8) // for the one whose own write came second
 		w.see(t, 2)
 		w.third.set(nil, nil)
 		wait(ttl)
