@@ -221,20 +221,23 @@ func (p *catalog) watch(ctx context.Context, report func(*core.View)) {
 	s.self = p.self // set before this goroutine began
 	limit := pace{step: 50 * time.Millisecond, burst: 10}
 	wait := p.newPause()
+	failing := false
 	for index := uint64(0); ctx.Err() == nil; {
 		services, told, err := p.ask(ctx, index)
 		if err != nil {
-			if ctx.Err() == nil {
-				p.env.Logger.Warn("the catalogue cannot be read", slog.String("error", err.Error()))
+			if ctx.Err() == nil && !failing {
+				p.env.Logger.Warn("the catalogue cannot be read; it is tried again", slog.String("error", err.Error()))
 			}
+			failing = true
 			index = 0
 			_ = wait(ctx) // over with ctx, as is the loop
 			continue
 		}
-		wait = p.newPause()
-		if index = follow(index, told); services != nil || index > 0 {
+		wait, failing = p.newPause(), false
+		if told >= index { // else of a server that lags, or was restored: a read from the start tells which
 			p.show(ctx, &s, services, report)
 		}
+		index = follow(index, told)
 		_ = sleep(ctx, p.env.Clock, limit.delay(p.env.Clock.Now())) // the same
 	}
 }

@@ -121,7 +121,7 @@ func TestCatalogIndexGoesBackwards(t *testing.T) {
 				}
 				return 200, indexed(7), "[" + service("a", "10.0.0.1", "passing") + "," + service("b", "10.0.0.2", "passing") + "]"
 			case "50":
-				return 200, indexed(6), "[" + service("a", "10.0.0.1", "passing") + "]" // restored from a snapshot
+				return 200, indexed(6), "[" + service("a", "10.0.0.1", "passing") + "," + service("old", "10.0.0.3", "passing") + "]" // of a server that lags
 			}
 			return 0, nil, ""
 		}}
