@@ -15,7 +15,7 @@ import (
 )
 
 // patience is how long anything may take on a machine that does much else.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // mate is a member of a cluster in Consul that is a provider alone, as a node at Level 0 has it.
 type mate struct {

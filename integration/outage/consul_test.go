@@ -1,16 +1,16 @@
-package matrix
+package outage
 
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"strings"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/granary-go/granary/core"
+	"github.com/granary-go/granary/core/leaktest"
 	"github.com/granary-go/granary/engine/clustertest"
 	"github.com/granary-go/granary/engine/grain"
 	"github.com/granary-go/granary/integration/servers"
@@ -19,11 +19,33 @@ import (
 	"github.com/granary-go/granary/providers/consul"
 )
 
-// consulMember is the membership of a node that may die.
-type consulMember struct{ recordMember }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// Crash cuts it off from Consul, as the end of its process would.
-func (m consulMember) Crash() { m.cut() }
+// patience is how long anything may take on a machine that does much else.
+const patience = 3 * time.Minute
+
+// busy is what such a machine may add to a time of some seconds.
+const busy = 5 * time.Second
+
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// over waits for real time to pass.
+func over(d time.Duration) { <-time.After(d) }
+
+// until asks until ok.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); over(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("there is not, within %v: %s", patience, what)
+		}
+	}
+}
 
 type tally struct{ n int }
 
@@ -35,26 +57,20 @@ func tallyKind() grain.Kind {
 		}))
 }
 
-// consulCluster runs nodes at Level 0 with a Consul of default settings. One more may be added.
+// consulCluster runs nodes at Level 0 with a Consul of default settings.
 func consulCluster(t *testing.T, server *servers.Consul, nodes int) *clustertest.Cluster {
 	t.Helper()
-	wires := make(chan *wire, nodes+1) // made before the nodes, so that they end after them
-	for range nodes + 1 {
-		wires <- newWire(t, server.Addr)
-	}
 	c := clustertest.Start(t, clustertest.Config{
-		Members: nodes,
-		Kinds:   grain.Kinds{tallyKind()},
-		Timeout: 2 * patience,
-		Lookup:  func() (core.Lookup, error) { return disthash.New(disthash.Config{}) },
-		Provider: func() (core.Provider, error) {
-			w := <-wires
-			p, err := consul.New(consul.Config{Address: w.addr})
-			if err != nil {
-				return nil, err
-			}
-			return consulMember{recordMember{p, p.(core.ViewStore), p.(core.MemberLeases), p.(core.Refresher), w.cut}}, nil
-		},
+		Members:  nodes,
+		Kinds:    grain.Kinds{tallyKind()},
+		Timeout:  patience,
+		Lookup:   func() (core.Lookup, error) { return disthash.New(disthash.Config{}) },
+		Provider: func() (core.Provider, error) { return consul.New(consul.Config{Address: server.Addr}) },
+	})
+	t.Cleanup(func() {
+		for i := range c.Len() {
+			_ = c.Stop(i) // how soon a node says goodbye to a busy server is not looked at here
+		}
 	})
 	c.Agree()
 	return c
@@ -67,7 +83,13 @@ type callers struct {
 	calls, fail atomic.Int64
 }
 
-// call has each node of c call identities over and over, not faster than the machine can take beside other tests.
+// rate is how many calls a second each node makes: no more than the machine can take beside other tests.
+const rate = 1000
+
+// enough calls are made while Consul is away.
+const enough = 100_000
+
+// call has each node of c call identities over and over.
 func call(t *testing.T, c *clustertest.Cluster) *callers {
 	ctx, end := context.WithCancel(t.Context())
 	k := &callers{end: end}
@@ -75,6 +97,7 @@ func call(t *testing.T, c *clustertest.Cluster) *callers {
 	ids := clustertest.Identities("Tally", 300)
 	for i, n := range c.Nodes() {
 		k.all.Go(func() {
+			begin := time.Now()
 			for at := i; ctx.Err() == nil; {
 				for range 20 {
 					at++
@@ -86,7 +109,7 @@ func call(t *testing.T, c *clustertest.Cluster) *callers {
 						t.Errorf("a call failed: %v", err)
 					}
 				}
-				over(10 * time.Millisecond)
+				over(time.Until(begin.Add(time.Duration(at-i) * time.Second / rate)))
 			}
 		})
 	}
@@ -138,6 +161,7 @@ func TestConsulOutageUnderCalls(t *testing.T) {
 			started := make(chan error, 1)
 			go func() { started <- late.Start(t.Context()) }()
 			over(time.Minute)
+			until(t, "enough calls", func() bool { return load.calls.Load()-called >= enough })
 			called = load.calls.Load() - called
 			for _, n := range nodes.Nodes()[:3] {
 				if n.View().Epoch() != before.Epoch() {
@@ -169,81 +193,10 @@ func TestConsulOutageUnderCalls(t *testing.T) {
 			if took > 10*time.Second+busy {
 				t.Errorf("all leases were there %v after the return, want at most a TTL", took)
 			}
-			if called < 100_000 || load.fail.Load() > 0 {
-				t.Errorf("%d calls during %v without Consul, %d failed in all; want 100,000 and none", called, returned.Sub(begin), load.fail.Load())
+			if failed := load.fail.Load(); failed > 0 {
+				t.Errorf("%d calls failed, want none", failed)
 			}
 			t.Logf("%d calls in %v without Consul, %d failed; all leases %v after its return", called, returned.Sub(begin), load.fail.Load(), took)
 		})
 	}
-}
-
-// A node that was killed is out of all views within 10 s by the votes of the others.
-func TestConsulDetectionByVotes(t *testing.T) {
-	t.Parallel()
-	server := serverstest.Consul(t, servers.ConsulConfig{})
-	nodes := consulCluster(t, server, 4)
-	dead := nodes.Node(3).ID()
-	begin := time.Now()
-	nodes.Kill(3)
-	until(t, "a view without the dead", func() bool {
-		for i := range 3 {
-			if _, there := nodes.Node(i).View().Member(dead); there {
-				return false
-			}
-		}
-		return true
-	})
-	took := time.Since(begin)
-	t.Logf("by votes: %v", took)
-	if took > 10*time.Second {
-		t.Errorf("the dead was out %v after its end, want 10 s", took)
-	}
-}
-
-// busy is what a machine may add to a time of 22 s while it does much else.
-const busy = 5 * time.Second
-
-// A member that was killed and that nobody votes against is out within 22 s, and not before its lease.
-func TestConsulDetectionByExpiry(t *testing.T) {
-	t.Parallel()
-	server := serverstest.Consul(t, servers.ConsulConfig{})
-	ms := mates(t, server.Addr, consul.Config{}, 3)
-	begin := time.Now()
-	ms[2].wire.cut()
-	see(t, ms[:2]...)
-	took := time.Since(begin)
-	t.Logf("by expiry: %v", took)
-	if took > 22*time.Second+busy || took < 10*time.Second {
-		t.Errorf("the dead was out %v after its end, want 10 s to 22 s", took)
-	}
-}
-
-// The leader of three servers is killed. Who speaks with another one loses nothing.
-func TestConsulLeaderChange(t *testing.T) {
-	t.Parallel()
-	first := serverstest.Consul(t, servers.ConsulConfig{SessionTTL: time.Second})
-	var members []struct {
-		Name string
-		Port int
-	}
-	data, err := first.Get(t.Context(), "/v1/agent/members")
-	must(t, err, json.Unmarshal(data, &members))
-	_, err = first.Do(t.Context(), "PUT", "/v1/operator/autopilot/configuration", `{"CleanupDeadServers":true,"ServerStabilizationTime":"100ms","LastContactThreshold":"1s","MaxTrailingLogs":250}`)
-	must(t, err)
-	var others []*servers.Consul
-	for i := range 2 {
-		others = append(others, serverstest.Consul(t, servers.ConsulConfig{SessionTTL: time.Second, Settings: map[string]any{
-			"node_name": fmt.Sprint("other", i), "bootstrap_expect": nil, "retry_join": []string{fmt.Sprint("127.0.0.1:", members[0].Port)},
-		}}))
-	}
-	until(t, "three voters", func() bool {
-		data, err := first.Get(t.Context(), "/v1/operator/raft/configuration")
-		return err == nil && strings.Count(strings.ReplaceAll(string(data), " ", ""), `"Voter":true`) == 3
-	})
-	cfg := consul.Config{TTL: 8 * time.Second}
-	ms := []*mate{newMate(t, others[0].Addr, cfg, "m0").join(), newMate(t, others[1].Addr, cfg, "m1").join(), newMate(t, others[1].Addr, cfg, "m2").join()}
-	see(t, ms...)
-	before, _ := ms[0].last()
-	must(t, first.Kill())
-	untouched(t, others[0].Addr, cfg, ms, before)
 }
