@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,72 +37,119 @@ type options struct {
 }
 
 func main() {
-	opts, err := parse(os.Args[1:], os.Getenv, os.Stderr)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(2)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	report := run(ctx, opts, os.Stderr)
+	code := command(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
 	stop()
-	if err := write(os.Stdout, os.Stderr, opts.json, report); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-	if !report.OK {
-		os.Exit(1)
-	}
+	os.Exit(code)
 }
 
-// parse reads flags, and the environment where a flag is not given.
-func parse(args []string, env func(string) string, errOut io.Writer) (options, error) {
-	rounds := 5
-	if v := env("ROUNDS"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil {
-			return options{}, fmt.Errorf("ROUNDS=%q is not a number", v)
-		}
-		rounds = n
+// command is main with everything handed in. It returns the exit code.
+func command(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) int {
+	opts, err := parse(args, env, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
 	}
+	if err != nil {
+		return refuse(opts, err, stdout, stderr)
+	}
+	report := run(ctx, opts, stderr)
+	if err := write(stdout, stderr, opts.json, report); err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return 1
+	}
+	if !report.OK {
+		return 1
+	}
+	return 0
+}
+
+// refuse tells why there is no run, also to a program that reads the object, and returns the exit code.
+func refuse(o options, why error, stdout, stderr io.Writer) int {
+	fmt.Fprintln(stderr, "bench:", why)
+	if o.json {
+		report := newReport(o)
+		report.Error = why.Error()
+		report.Reasons = harness.Reasons(report)
+		if err := encode(stdout, report); err != nil {
+			fmt.Fprintln(stderr, "bench:", err)
+		}
+	}
+	return 2
+}
+
+// parse reads flags, and the environment where a flag is not given. Of wrong ones it still tells whether the
+// object was asked for.
+func parse(args []string, env func(string) string, errOut io.Writer) (options, error) {
+	o, err := parseFlags(args, env, errOut)
+	if err != nil {
+		o.json = o.json || env("JSON") == "1" || asksJSON(args)
+	}
+	return o, err
+}
+
+// asksJSON finds -json among arguments of which another is wrong.
+func asksJSON(args []string) bool {
+	return slices.ContainsFunc(args, func(a string) bool {
+		name, value, set := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(a, "-"), "-"), "=")
+		on, err := strconv.ParseBool(value)
+		return a != name && name == "json" && (!set || err == nil && on)
+	})
+}
+
+func parseFlags(args []string, env func(string) string, errOut io.Writer) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(errOut)
 	fs.StringVar(&o.rows, "rows", env("ROWS"), "regexp of the rows to run; empty: all (env ROWS)")
-	fs.IntVar(&o.rounds, "rounds", rounds, "rounds of each row (env ROUNDS)")
+	fs.IntVar(&o.rounds, "rounds", 5, "rounds of each row (env ROUNDS)")
 	fs.BoolVar(&o.json, "json", env("JSON") == "1", "print one line of JSON (env JSON=1)")
 	fs.StringVar(&o.dir, "dir", ".", "folder of the bench module")
-	if err := fs.Parse(args); err != nil {
-		return options{}, err
+	if v := env("ROUNDS"); v != "" {
+		if err := fs.Set("rounds", v); err != nil {
+			return o, fmt.Errorf("ROUNDS=%q is not a number", v)
+		}
 	}
-	if fs.NArg() > 0 {
-		return options{}, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	return o, o.check(fs.Args())
+}
+
+func (o options) check(rest []string) error {
+	if len(rest) > 0 {
+		return fmt.Errorf("unexpected argument %q", rest[0])
 	}
 	if o.rounds < 1 {
-		return options{}, errors.New("rounds must be at least 1")
+		return errors.New("rounds must be at least 1")
 	}
-	if _, err := regexp.Compile(o.rows); err != nil {
-		return options{}, fmt.Errorf("rows: %w", err)
+	if _, err := choose(kit.Rows(), o.rows); err != nil {
+		return err
 	}
-	return o, nil
+	return nil
+}
+
+func newReport(o options) harness.Report {
+	return harness.Report{Schema: 1, CPU: cpuName(), Go: runtime.Version(), Peer: peerName, Rounds: o.rounds, Rows: []harness.RowReport{}}
 }
 
 // run builds the programs, runs the rows and reports; what goes wrong is in the report.
 func run(ctx context.Context, o options, progress io.Writer) harness.Report {
 	start := time.Now()
-	report := harness.Report{Schema: 1, CPU: cpuName(), Go: runtime.Version(), Peer: peerName, Rounds: o.rounds, Rows: []harness.RowReport{}}
+	report := newReport(o)
 	rows, err := measure(ctx, o, progress)
 	report.Seconds = time.Since(start).Seconds()
 	report.Interrupted = ctx.Err() != nil
 	if err != nil {
 		report.Error = err.Error()
+		report.Reasons = harness.Reasons(report)
 		return report
 	}
-	report.Rows = rows
-	report.OK, report.AllocsOK = !report.Interrupted, true
+	report.Rows, report.AllocsOK = rows, true
 	for _, r := range rows {
-		report.OK = report.OK && r.OK
 		report.AllocsOK = report.AllocsOK && r.AllocsOK
 	}
+	report.Reasons = harness.Reasons(report)
+	report.OK = len(report.Reasons) == 0
 	return report
 }
 
@@ -169,7 +217,17 @@ func write(out, errOut io.Writer, asJSON bool, r harness.Report) error {
 	if err := harness.WriteTable(errOut, r); err != nil {
 		return err
 	}
-	return json.NewEncoder(out).Encode(r)
+	return encode(out, r)
+}
+
+// encode prints one line with one object, whatever the report holds.
+func encode(out io.Writer, r harness.Report) error {
+	line, err := json.Marshal(r)
+	if err != nil { // a figure that is no number
+		line = fmt.Appendf(nil, `{"schema":1,"ok":false,"reasons":[%q],"rows":[]}`, err)
+	}
+	_, printed := fmt.Fprintf(out, "%s\n", line)
+	return errors.Join(err, printed)
 }
 
 // cpuName is the processor's name and the number of processors used.

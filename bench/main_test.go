@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -38,6 +39,98 @@ func TestParseRefuses(t *testing.T) {
 	}
 	if _, err := parse(nil, func(k string) string { return map[string]string{"ROUNDS": "many"}[k] }, io.Discard); err == nil {
 		t.Error("ROUNDS=many is taken")
+	}
+}
+
+// Wrong use is told to programs too, by the object that they wait for, wherever -json stands.
+func TestRefusalAsJSON(t *testing.T) {
+	for _, tt := range []struct {
+		args   []string
+		rounds string // of the environment
+		want   string
+	}{
+		{[]string{"-rounds", "0"}, "", "at least 1"},
+		{[]string{"-rounds", "x"}, "", "rounds"},
+		{[]string{"-rounds", "x"}, "x", "ROUNDS"},
+		{[]string{"-rows", "("}, "", "rows"},
+		{[]string{"-rows", "nothing"}, "", "matches none"},
+		{[]string{"-what"}, "", "-what"},
+		{[]string{"tell1"}, "", "tell1"},
+		{[]string{"-json=maybe"}, "", "-json"},
+	} {
+		for name, with := range map[string]struct {
+			args   []string
+			json   string
+			object bool
+		}{
+			"text":           {tt.args, "", false},
+			"first":          {append([]string{"-json"}, tt.args...), "", true},
+			"last":           {append(tt.args[:len(tt.args):len(tt.args)], "--json=true"), "", true},
+			"off":            {append(tt.args[:len(tt.args):len(tt.args)], "-json=false"), "", false},
+			"as make has it": {tt.args, "1", true},
+		} {
+			env := map[string]string{"ROUNDS": tt.rounds, "JSON": with.json}
+			var out, errOut bytes.Buffer
+			if code := command(t.Context(), with.args, func(k string) string { return env[k] }, &out, &errOut); code != 2 || !strings.Contains(errOut.String(), tt.want) {
+				t.Errorf("%s %q: exit %d, %q", name, with.args, code, errOut.String())
+			}
+			if !with.object {
+				if out.Len() > 0 {
+					t.Errorf("%s %q: standard output %q", name, with.args, out.String())
+				}
+				continue
+			}
+			if r := object(t, out.String()); r.OK || r.Schema != 1 || len(r.Reasons) != 1 || !strings.Contains(r.Reasons[0], tt.want) || r.Error != r.Reasons[0] || r.Rows == nil {
+				t.Errorf("%s %q: %+v", name, with.args, r)
+			}
+		}
+	}
+}
+
+// object is the one line of standard output.
+func object(t *testing.T, out string) (r harness.Report) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(out), &r); err != nil || strings.Count(out, "\n") != 1 {
+		t.Fatalf("standard output is not one object: %v, %q", err, out)
+	}
+	return r
+}
+
+// A run that fails, or that is interrupted, prints the object as well.
+func TestFailureAsJSON(t *testing.T) {
+	none := func(string) string { return "" }
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, tt := range map[string]struct {
+		ctx    context.Context
+		args   []string
+		reason string
+	}{
+		"failure":      {t.Context(), []string{"-json", "-dir", t.TempDir()}, "floors.txt"},
+		"interruption": {over, []string{"-json"}, "interrupted"},
+	} {
+		var out, errOut bytes.Buffer
+		if code := command(tt.ctx, tt.args, none, &out, &errOut); code != 1 {
+			t.Errorf("%s: exit %d", name, code)
+		}
+		if r := object(t, out.String()); r.OK || r.Rounds != 5 || len(r.Reasons) == 0 || !strings.Contains(r.Reasons[0], tt.reason) {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	var out bytes.Buffer
+	if err := encode(&out, harness.Report{Schema: 1, OK: true, Seconds: math.NaN()}); err == nil {
+		t.Error("a figure that is no number is taken")
+	}
+	if r := object(t, out.String()); r.OK || r.Schema != 1 || len(r.Reasons) != 1 {
+		t.Errorf("no number: %+v", r)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var out, errOut bytes.Buffer
+	code := command(t.Context(), []string{"-h"}, func(string) string { return "" }, &out, &errOut)
+	if code != 0 || out.Len() > 0 || !strings.Contains(errOut.String(), "-rounds") {
+		t.Errorf("exit %d, standard output %q, %q", code, out.String(), errOut.String())
 	}
 }
 

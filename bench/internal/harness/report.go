@@ -20,6 +20,7 @@ type Report struct {
 	Seconds     float64     `json:"seconds"`
 	Rows        []RowReport `json:"rows"`
 	Error       string      `json:"error,omitempty"` // nothing could be run
+	Reasons     []string    `json:"reasons"`         // why it is not ok: empty if it is
 }
 
 // RowReport is one row of a [Report]. Ratios are peer ÷ Granary: above 1 Granary is ahead.

@@ -37,6 +37,23 @@ func WriteTable(w io.Writer, r Report) error {
 	return err
 }
 
+// Reasons are what makes a report not ok, a sentence each; none if it is ok.
+func Reasons(r Report) []string {
+	reasons := []string{}
+	if r.Interrupted {
+		reasons = append(reasons, "interrupted")
+	}
+	if r.Error != "" {
+		reasons = append(reasons, r.Error)
+	}
+	for _, row := range r.Rows {
+		if !row.OK {
+			reasons = append(reasons, strings.TrimSuffix("row "+row.Row+" is below its floor or failed; "+row.Notes, "; "))
+		}
+	}
+	return reasons
+}
+
 // Summary is the last line of the table.
 func Summary(r Report) string {
 	var below []string
