@@ -318,6 +318,49 @@ func TestRemovalAndForgery(t *testing.T) {
 	}
 }
 
+// TestMadeUpKeysGo, and the places that they took, though their owner never removed anything.
+func TestMadeUpKeysGo(t *testing.T) {
+	a, b := newOne(t, "a", "a", "b", "c"), newOne(t, "b", "a", "b", "c")
+	a.set("j", "1")
+	b.pull(a, "a", "b")
+	var forged []gossip.Value
+	for i := range gossip.MaxKeys - 1 {
+		forged = append(forged, gossip.Value{Key: fmt.Sprint("never", i), Version: uint64(i + 100), Message: text("x")})
+	}
+	b.receive("c", &gossip.Request{Exchange: 1, Entries: []gossip.Entry{{Owner: "a", Relayed: true, Values: forged}}})
+	if got := len(b.Keys("a")); got != gossip.MaxKeys {
+		t.Fatalf("%d keys: the test shows nothing", got)
+	}
+	a.set("k", "2")
+	for range 3 {
+		r := b.round("a")
+		reply := a.receive("b", r)
+		b.do(gossip.Answered{From: "a", Exchange: r.Exchange, Response: reply.Response})
+	}
+	if b.names("a") != "j k" || a.names("a") != "j k" {
+		t.Errorf("b holds %q, a %q", b.names("a"), a.names("a"))
+	}
+}
+
+// TestRefutedIsNotWithdrawn: who held the owner's keys is not told that one ended when the owner numbers them anew,
+// also of those that were set since a key was last removed.
+func TestRefutedIsNotWithdrawn(t *testing.T) {
+	a, b := newOne(t, "a", "a", "b", "c"), newOne(t, "b", "a", "b", "c")
+	a.set("gone", "1")
+	a.set("j", "2")
+	a.unset("gone")
+	a.set("k", "4")
+	b.pull(a, "a", "b")
+	a.receive("c", &gossip.Request{Exchange: 1, Known: 1_000})
+	b.pull(a, "a", "b")
+	if ended := effects[gossip.Withdrawn](b); len(ended) > 0 || len(effects[gossip.Changed](b)) != 3 {
+		t.Errorf("%v", b.out)
+	}
+	if !slices.EqualFunc(a.Keys("a"), b.Keys("a"), sameValue) || b.names("a") != "j k" {
+		t.Errorf("b holds %v, a %v", b.Keys("a"), a.Keys("a"))
+	}
+}
+
 // TestRemovedEndsAgreement: who has removed a key says nothing under it.
 func TestRemovedEndsAgreement(t *testing.T) {
 	a, b := newOne(t, "a", "a", "b"), newOne(t, "b", "a", "b")

@@ -169,17 +169,18 @@ func (m *Machine) refuseSet(key string, value core.Message) error {
 }
 
 // refute numbers the own writes anew if somebody holds a version that was never written here: it
-// would hide every write below it. One message gains one jump at most, so that nobody uses the
+// would hide every write below it. It says as well which keys there are, so that a key that was made up
+// goes, and takes no place. One message gains one jump at most, so that nobody uses the
 // versions up with a word; a relayed write gains no more either, so this one catches up.
 func (m *Machine) refute(known uint64) {
 	if m.own == nil || known <= m.version || known > maxVersion-maxValues {
 		return
 	}
-	above := min(known, m.version+MaxJump)
-	m.own.restamp(above)
-	m.version = above + uint64(len(m.own.values))
+	list := Value{Key: KeyKeys, Version: min(known, m.version+MaxJump) + 1, Message: listingOf(m.own.values, "")}
+	m.version = m.own.restamp(list.Version)
+	m.write(m.own, list)
 	for key := range m.removed {
-		m.removed[key] = m.own.listing.at
+		m.removed[key] = list.Version
 	}
 	m.advance(m.own, m.version)
 	m.stats.Refuted++

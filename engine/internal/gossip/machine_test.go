@@ -376,27 +376,28 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-// TestRefute: who claims a version that was never written is answered with higher ones.
+// TestRefute: who claims a version that was never written is answered with higher ones, and with what keys there
+// are.
 func TestRefute(t *testing.T) {
 	o := newOne(t, "a", "a", "b")
 	o.set("j", "1")
 	o.set("k", "2")
 	o.receive("b", &gossip.Request{Exchange: 1, Known: 1_000})
 	got := o.Keys("a")
-	if len(got) != 2 || got[0].Version != 1_001 || got[1].Version != 1_002 || got[0].Key != "j" {
-		t.Fatalf("own values %v, want versions 1001 and 1002", got)
+	if len(got) != 3 || got[0].Version != 1_001 || got[1].Version != 1_002 || got[2].Version != 1_003 || got[1].Key != "j" {
+		t.Fatalf("own values %v, want versions 1001 to 1003", got)
 	}
-	wantTells(t, o.round("b").Entries, "a:j k")
+	wantTells(t, o.round("b").Entries, "a:"+gossip.KeyKeys+" j k")
 	o.set("j", "3")
-	if v, _ := o.Get("a", "j"); v.Version != 1_003 {
-		t.Errorf("the next write has version %d, want 1003", v.Version)
+	if v, _ := o.Get("a", "j"); v.Version != 1_004 {
+		t.Errorf("the next write has version %d, want 1004", v.Version)
 	}
 	o.receive("b", &gossip.Request{Exchange: 2, Known: math.MaxInt64 - gossip.MaxKeys - 1})
-	if v, _ := o.Get("a", "j"); v.Version != 1_003+gossip.MaxJump+2 {
+	if v, _ := o.Get("a", "j"); v.Version != 1_004+gossip.MaxJump+3 {
 		t.Errorf("one claim moves the version to %d, want one jump", v.Version)
 	}
 	o.receive("b", &gossip.Request{Exchange: 3, Known: math.MaxInt64})
-	if v, _ := o.Get("a", "j"); v.Version != 1_003+gossip.MaxJump+2 {
+	if v, _ := o.Get("a", "j"); v.Version != 1_004+gossip.MaxJump+3 {
 		t.Errorf("a claim out of bounds moves the version to %d", v.Version)
 	}
 }

@@ -98,15 +98,16 @@ func (e *entry) above(version uint64) int {
 	return i
 }
 
-// restamp gives every value a new version above the highest that others claim to have seen.
-func (e *entry) restamp(above uint64) {
+// restamp gives every value but the listing a new version above the highest that others claim to have seen, and
+// returns the last one.
+func (e *entry) restamp(above uint64) (last uint64) {
 	next := slices.Clone(e.values)
 	for i := range next {
-		above++
-		next[i].Version = above
-		if next[i].Key == KeyKeys {
-			e.listing.at = above
+		if next[i].Key != KeyKeys {
+			above++
+			next[i].Version = above
 		}
 	}
 	e.values = next
+	return above
 }
