@@ -182,14 +182,12 @@ func (a *activation) local(c *actor.Context, call *localCall) {
 		return
 	}
 	if a.failed != nil {
-		reply(e, nil, *a.failed)
-		call.release()
+		a.refuseLocal(e, call, *a.failed)
 		a.told = true
 		return
 	}
 	if a.marked(broken) {
-		reply(e, nil, errStopping(a.id()))
-		call.release()
+		a.refuseLocal(e, call, errStopping(a.id()))
 		return
 	}
 	a.outer.begin()
@@ -199,6 +197,15 @@ func (a *activation) local(c *actor.Context, call *localCall) {
 	v, err := a.runLocal(&a.outer, call)
 	a.running = false
 	reply(e, v, err)
+	call.release()
+}
+
+// refuseLocal answers a call that does not run. One that nobody waits for is a dead letter.
+func (a *activation) refuseLocal(e actor.Envelope, call *localCall, err error) {
+	if e.Reply == nil {
+		a.node.sys.ReportDeadLetter(actor.DeadLetter{Target: a.ref.PID(), Message: call.arg, Count: 1, Header: call.headers, Err: err})
+	}
+	reply(e, nil, err)
 	call.release()
 }
 

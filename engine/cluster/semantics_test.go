@@ -503,9 +503,8 @@ func TestTell(t *testing.T) {
 
 // TestTellThatIsNotHandledIsADeadLetter at its sender, also where a peer has taken it and its grain does not start.
 func TestTellThatIsNotHandledIsADeadLetter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPair(t, nil)
-		caller, letters := p.Node(0), &events{}
+	bothWays(t, nil, func(t *testing.T, caller *cluster.Node, _ *pair) {
+		letters := &events{}
 		caller.Events().Subscribe(func(e any) {
 			if d, ok := e.(actor.DeadLetter); ok {
 				letters.add(fmt.Sprint(d.Count, " ", core.DeliveryOf(d.Err)))
