@@ -3,6 +3,7 @@ package graingen
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -54,6 +55,7 @@ func checkMethod(m *protogen.Method, o options) error {
 // checkNames tells which names of the code for f's grains are taken in its Go package.
 func checkNames(gen *protogen.Plugin, f *protogen.File) error {
 	taken := make(map[string]protoreflect.Descriptor)
+	addImports(taken, gen, f.GoImportPath)
 	for _, other := range gen.Files {
 		if other.GoImportPath == f.GoImportPath {
 			addMessages(taken, other.Messages)
@@ -70,6 +72,32 @@ func checkNames(gen *protogen.Plugin, f *protogen.File) error {
 		}
 	}
 	return addGrains(taken, f)
+}
+
+// addImports adds the names by which the files of a Go package import others, which are those of the folders: Go
+// lets no package declare a name that one of its files imports, and protoc-gen-go imports by these too.
+func addImports(taken map[string]protoreflect.Descriptor, gen *protogen.Plugin, own protogen.GoImportPath) {
+	naming := gen.NewGeneratedFile("names", own)
+	naming.Skip()
+	var add func(d protoreflect.FileDescriptor, public bool)
+	add = func(d protoreflect.FileDescriptor, public bool) {
+		for i := range d.Imports().Len() {
+			i := d.Imports().Get(i)
+			of := gen.FilesByPath[i.Path()]
+			if of == nil || public && !i.IsPublic {
+				continue
+			}
+			if name, _, qualified := strings.Cut(naming.QualifiedGoIdent(of.GoImportPath.Ident("X")), "."); qualified {
+				taken[name] = of.Desc
+			}
+			add(of.Desc, true)
+		}
+	}
+	for _, f := range gen.Files {
+		if f.GoImportPath == own {
+			add(f.Desc, false)
+		}
+	}
 }
 
 func addMessages(taken map[string]protoreflect.Descriptor, messages []*protogen.Message) {
@@ -113,7 +141,12 @@ func addGrains(taken map[string]protoreflect.Descriptor, f *protogen.File) error
 	var errs []error
 	add := func(d protoreflect.Descriptor, names ...string) {
 		for _, n := range names {
-			if by, ok := taken[n]; ok {
+			by, ok := taken[n]
+			if file, is := by.(protoreflect.FileDescriptor); is {
+				errs = append(errs, errorAt(d, "%s: the Go name %s is needed for it, and the Go package of %s is imported by it: rename one of them", d.FullName(), n, file.Path()))
+				continue
+			}
+			if ok {
 				errs = append(errs, errorAt(d, "%s: the Go name %s is needed for it and taken by %s: rename one of them", d.FullName(), n, by.FullName()))
 				continue
 			}

@@ -99,6 +99,41 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// No file may import by a name that its package declares, so that is refused: a package of the messages that
+// methods take, of those that other messages hold, and one that comes by way of a public import.
+func TestNameOfAnImport(t *testing.T) {
+	const at = "graingen/internal/golden/proto3pb/shop.proto"
+	message := func(name string) *descriptorpb.FileDescriptorProto {
+		return &descriptorpb.FileDescriptorProto{
+			Name: proto.String("x/" + name + ".proto"), Package: proto.String("other"), Syntax: proto.String("proto3"),
+			Options:     &descriptorpb.FileOptions{GoPackage: proto.String("example.com/x/" + name + ";other")},
+			MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String("M")}},
+		}
+	}
+	for name, want := range map[string]string{
+		"Cart": at + ":13:1: golden.proto3.Cart", "CartKind": at + ":13:1: golden.proto3.Cart", "FakeCart": at + ":13:1: golden.proto3.Cart",
+		"optionsOfCart": at + ":13:1: golden.proto3.Cart", "ErrSoldOut": at + ":57:3: golden.proto3.ERROR_REASON_SOLD_OUT",
+		"cart": "", "AddRequest": "", "Carts": "",
+	} {
+		for _, public := range []bool{false, true} {
+			r, imported := request(t, "proto3"), message(name)
+			own(r).Service[0].Method[0].InputType = proto.String(".other.M")
+			files := []*descriptorpb.FileDescriptorProto{imported}
+			if public {
+				files = append(files, message("between"))
+				files[1].MessageType, files[1].Dependency, files[1].PublicDependency = nil, []string{imported.GetName()}, []int32{0}
+			}
+			own(r).Dependency = append(own(r).Dependency, files[len(files)-1].GetName())
+			r.ProtoFile = append(files, r.ProtoFile...)
+			if want != "" {
+				expectRefusal(t, r, want+": the Go name "+name+" is needed for it, and the Go package of x/"+name+".proto is imported by it: rename one of them")
+			} else if response, err := generate(t, r); err != nil || len(response.File) != 1 {
+				t.Errorf("%s, public %v: %v, %v", name, public, response.GetFile(), err)
+			}
+		}
+	}
+}
+
 // The constant of a field's default is a name like any other.
 func TestNameOfADefault(t *testing.T) {
 	r := request(t, "proto2")

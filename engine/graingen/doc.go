@@ -14,6 +14,7 @@
 //
 // Methods take the options of granary/options.proto. Of the option that Proto.Actor's generator
 // reads, extension 50000 of message options.MethodOptions, reenterable counts as reentrant; the rest
-// of it changes nothing here. Streaming methods, names that the generated code needs, and the proto
-// packages of Granary's own messages are errors that name file, line and method.
+// of it changes nothing here. Streaming methods, names that the generated code needs, also where an
+// imported Go package has one, and the proto packages of Granary's own messages are errors that name
+// file, line and method.
 package graingen
