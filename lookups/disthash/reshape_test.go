@@ -90,6 +90,19 @@ func TestSettledAndGivenUp(t *testing.T) {
 	}
 }
 
+// TestWhatSettledIsRemembered from view to view: who has stopped all it lost is asked no further back than that.
+func TestWhatSettledIsRemembered(t *testing.T) {
+	joining := with(member(0, "Cart"), func(m *core.Member) { m.Status = core.Joining })
+	s := after(t, "member-0", view(t, joining, member(1, "Cart"), member(2, "Cart")), view(t, members(3)...))
+	s = s.settled(noon, "member-1", "member-2")
+	for _, v := range []*core.View{view(t, members(4)...), view(t, member(0, "Cart"), member(1, "Cart"), member(3, "Cart"))} { // one comes, one dies
+		s = s.next("member-0", newTable(v, false), false, noon, time.Second)
+	}
+	if w := s.waits["member-1"]; w.from != 1 {
+		t.Errorf("waits for what member-1 owned since table %d, want 1: %v", w.from, s.waits)
+	}
+}
+
 // TestPatienceDoesNotBeginAnew: however many views come, a member is waited for no longer than once.
 func TestPatienceDoesNotBeginAnew(t *testing.T) {
 	joining := with(member(0, "Cart"), func(m *core.Member) { m.Status = core.Joining })

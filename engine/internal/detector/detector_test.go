@@ -257,6 +257,22 @@ func TestOwnVoteIsRenewed(t *testing.T) {
 	x.want("it is gone", x.install(nil, "a", "b", "c"), "vote b")
 }
 
+// TestOwnVoteIsAsOldAsTheLast of those that the view lists.
+func TestOwnVoteIsAsOldAsTheLast(t *testing.T) {
+	for range 10 { // they are walked in any order
+		x := newTester(t, Config{Store: true}, "b", "c")
+		x.rounds(3, "b", "c")
+		x.rounds(4, "c")
+		first, second := vote("b", "a"), vote("b", "a")
+		second.Epoch = 2
+		x.install([]core.Suspicion{first}, "a", "b", "c")
+		x.rounds(30, "c")
+		x.install([]core.Suspicion{first, second}, "a", "b", "c")
+		x.want("it counts", x.rounds(59, "c"), "")
+		x.want("it has ended", x.rounds(1, "c"), "withdraw b")
+	}
+}
+
 func TestRation(t *testing.T) {
 	members := []string{"b", "c", "d", "e", "f", "g", "h", "i", "j"}
 	heard := []core.MemberID{"d", "e", "f", "g", "h", "i", "j"}
@@ -273,8 +289,9 @@ func TestRation(t *testing.T) {
 }
 
 func TestAnnouncedLeavesUseUpNoRation(t *testing.T) {
-	x := newTester(t, Config{Store: true}, "b", "c", "d", "e~")
-	x.rounds(3, "b", "c", "d", "e")
+	x := newTester(t, Config{Store: true}, "b", "c", "d", "e", "f~")
+	x.rounds(3, "b", "c", "d", "e", "f")
+	x.install(nil, "a", "b", "c", "d", "e~", "f~")
 	x.install([]core.Suspicion{vote("b", "c")}, "a", "b", "c", "d")
 	x.want("refused", x.step(Refused{ID: "b"}), "suspect b, vote b, evict b")
 }

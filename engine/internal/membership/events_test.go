@@ -244,3 +244,23 @@ func TestTypesHaveNames(t *testing.T) {
 		t.Error("99 has a name")
 	}
 }
+
+// TestSuspicionEndsWithTheStay: who comes back is no suspect, and may become one again.
+func TestSuspicionEndsWithTheStay(t *testing.T) {
+	s := newScript(t, unordered("s", 0))
+	s.want("first view", s.report(self, b), "joined b, joined s")
+	s.want("suspected", Suspected{"b"}, "unavailable b")
+	s.want("gone", s.report(self), "left b")
+	s.want("it returns", s.report(self, b), "joined b")
+	s.want("suspected again", Suspected{"b"}, "unavailable b")
+}
+
+// TestMembersAreNotForgotten, however many strangers are heard of.
+func TestMembersAreNotForgotten(t *testing.T) {
+	s := newScript(t, unordered("s", 0))
+	s.want("first view", s.report(self, b), "joined b, joined s")
+	for i := range 2 * kept {
+		s.want("a stranger", EndpointUp{core.MemberID(fmt.Sprint("x", i))}, "")
+	}
+	s.want("gone", s.report(self), "left b")
+}

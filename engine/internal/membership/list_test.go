@@ -219,3 +219,35 @@ func TestUnorderedKeepsTheOwnRow(t *testing.T) {
 		t.Fatalf("%v: %d members at epoch %d", got.Outcome, l.View().Len(), l.View().Epoch())
 	}
 }
+
+// TestOfTwoAtOneAddressTheLaterIsIn, where their clocks do not tell: the one that was first seen later, and of two
+// seen together the one that was not in the view before.
+func TestOfTwoAtOneAddressTheLaterIsIn(t *testing.T) {
+	self, z, a := row("s", "h:0", 1), row("z", "h:1", 5), row("a", "h:1", 5)
+	elsewhere := row("a", "h:2", 5)
+	for name, reports := range map[string][][]core.Member{
+		"first seen later":       {{self, z}, {self}, {self, z, a}},
+		"not in the view before": {{self, z, elsewhere}, {self, z}, {self, z, a}},
+	} {
+		l := New(Config{Self: "s"})
+		var got Effect
+		for _, members := range reports {
+			got = l.Step(view(t, core.ViewRecord{Members: members}))
+		}
+		if _, in := l.View().Member("a"); !in || !slices.Equal(got.Retired, []core.MemberID{"z"}) {
+			t.Errorf("%s: retired %v, want z", name, got.Retired)
+		}
+	}
+}
+
+// TestDepartedBeforeItWasListed: a record may tell that this member is out before any has listed it here.
+func TestDepartedBeforeItWasListed(t *testing.T) {
+	b := row("b", "h:2", 2)
+	l := New(Config{Self: "a", Ordered: true})
+	l.Step(view(t, stored("L", 2, b)))
+	out := stored("L", 4, b)
+	out.Departed = []core.Departure{{ID: "a", Epoch: 4}}
+	if got := l.Step(view(t, out)); got.Outcome != Evicted {
+		t.Errorf("outcome %v", got.Outcome)
+	}
+}

@@ -434,3 +434,23 @@ func TestUnbanLetsIn(t *testing.T) {
 	x.wantView("b", "c", "s")
 	x.wantIDs("joined", ids(e.Topology.Joined), "b")
 }
+
+// TestNextIsTheFirstToEnd, in whatever order the bans came.
+func TestNextIsTheFirstToEnd(t *testing.T) {
+	x := newTester(t, unordered("s", time.Second))
+	for _, minutes := range []int{20, 10, 30} {
+		x.step(Ban{ID: core.MemberID(fmt.Sprint(minutes)), For: time.Duration(minutes) * time.Minute})
+	}
+	x.wantNext(10 * time.Minute)
+	x.wantIDs("unblocked", x.after(10*time.Minute).step(Tick{}).Unblocked, "10")
+	x.wantNext(10 * time.Minute)
+}
+
+// TestWhoComesBackBesideItsFollower is not told as returned: it is out.
+func TestWhoComesBackBesideItsFollower(t *testing.T) {
+	x := newTester(t, unordered("s", time.Second))
+	x.report(self, b)
+	x.wantIDs("missing", x.report(self).Missing, "b")
+	x.wantIDs("returned", x.report(self, b, row("n", b.Address, 9)).Returned)
+	x.wantView("n", "s")
+}
