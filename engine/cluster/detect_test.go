@@ -340,6 +340,41 @@ func TestLeastActivationsHeedsTheLoadsOfGossip(t *testing.T) {
 	})
 }
 
+// TestPartialCutsRemoveNobody: links are cut one way, both ways and in a circle, for a minute each; the provider is
+// reached by all. Nobody is taken out or comes back, and all are heard again when the links are.
+func TestPartialCutsRemoveNobody(t *testing.T) {
+	for name, links := range map[string][][2]int{
+		"one way":  {{0, 1}},
+		"one pair": {{0, 1}, {1, 0}},
+		"a circle": {{0, 1}, {1, 2}, {2, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := clustertest.Start(t, clustertest.Config{Members: 3, Hub: slowHub, Lookup: newRing, Kinds: grain.Kinds{keeperKind("Keeper", nil)}})
+				epoch := c.Agree().Epoch()
+				time.Sleep(3 * time.Second)
+				for range 2 {
+					for _, l := range links {
+						c.CutOneWay(l[0], l[1])
+					}
+					time.Sleep(time.Minute)
+					if len(c.Node(links[0][1]).Health().Suspects) == 0 {
+						t.Error("nobody is suspected: the test shows nothing")
+					}
+					c.HealAll()
+					time.Sleep(time.Minute)
+				}
+				for _, n := range c.Nodes() {
+					if v := n.View(); v.Epoch() != epoch || v.Len() != 3 || len(n.Health().Suspects) > 0 {
+						t.Errorf("%s: epoch %d with %d members, it was %d; suspects %v", n.ID(), v.Epoch(), v.Len(), epoch, n.Health().Suspects)
+					}
+				}
+				callAll(t, c.Node(0), clustertest.Identities("Keeper", 30))
+			})
+		})
+	}
+}
+
 // TestMemberBehindABadLink: the links of one member lose 5 % of what they carry, which is sent again after
 // 200 ms as TCP does, and delay all of it by 100 ms, for a minute. Nobody is taken out, no activation moves, no
 // call fails, with votes of members or without.
