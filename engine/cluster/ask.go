@@ -96,7 +96,7 @@ func (n *Node) askRemote(ctx context.Context, ref *actor.Ref, member core.Member
 		}
 		q.wired = true
 	}
-	req := &wireform.Request{Index: int32(q.Index), Data: q.data, Codec: q.codec, Method: []byte(q.Method), Idempotent: q.opts.Idempotent}
+	req := &wireform.Request{Index: int32(q.Index), Data: q.data, Codec: q.codec, Method: q.Method, Idempotent: q.opts.Idempotent}
 	if !q.tell {
 		req.Remaining = remaining(ctx)
 		for _, id := range q.chain {
@@ -223,7 +223,7 @@ type inCall struct {
 	headers  map[string]string
 	reply    actor.Replier // nil: nobody waits
 	replyID  uint64
-	message  *remote.Inbound // if nobody waits: it is told of as not handled
+	message  remote.Kept // without its bytes, which are req's; if nobody waits it is told of as not handled
 	method   *grain.MethodSpec
 	arrived  time.Time // zero: without a deadline
 	patience time.Time // until when it waits for a view; zero: it has not waited yet
@@ -239,13 +239,12 @@ func (in *inCall) Size() int { return in.size }
 
 // arrive reads what came. The error refuses it; it is not delivered.
 func (n *Node) arrive(m *remote.Inbound, e *actor.Envelope) (*inCall, error) {
-	in := &inCall{node: n, size: len(m.Data), from: m.From, number: m.RequestID, headers: e.Header, reply: e.Reply, replyID: e.ReplyID}
-	if in.reply == nil {
-		in.message = m
-	}
-	if err := wireform.ParseRequest(m.Data, &in.req); err != nil {
+	in := &inCall{node: n, size: len(m.Data), from: m.From, number: m.RequestID, headers: e.Header, replyID: e.ReplyID}
+	in.reply = in.message.TakeOver(m, e.Reply)
+	if err := wireform.ParseRequest(in.message.Data, &in.req); err != nil {
 		return nil, refuse(grain.InvalidArgument, err)
 	}
+	in.message.Data = nil
 	if in.req.Remaining > 0 {
 		in.arrived = n.clock.Now()
 	}
@@ -255,11 +254,11 @@ func (n *Node) arrive(m *remote.Inbound, e *actor.Envelope) (*inCall, error) {
 // bind finds the kind's method.
 func (in *inCall) bind(k *kind, id core.Identity) error {
 	m, ok := k.Method(int(in.req.Index), "")
-	if !ok || len(in.req.Method) > 0 && m.Name != string(in.req.Method) {
-		m, ok = k.Method(int(in.req.Index), string(in.req.Method))
+	if !ok || len(in.req.Name) > 0 && m.Name != string(in.req.Name) {
+		m, ok = k.Method(int(in.req.Index), string(in.req.Name))
 	}
 	if !ok {
-		return grain.UnknownMethod(id, int(in.req.Index), string(in.req.Method))
+		return grain.UnknownMethod(id, int(in.req.Index), string(in.req.Name))
 	}
 	in.method = m
 	return nil
@@ -281,16 +280,14 @@ func (in *inCall) Reply(_ uint64, v any, err error) {
 		in.reply.Reply(in.replyID, v, err)
 		return
 	}
-	if err != nil && in.message != nil && core.DeliveryOf(err) == core.Undelivered {
+	if err != nil && core.DeliveryOf(err) == core.Undelivered {
 		target := core.PID{ID: processGrain}
 		if dead, ok := errors.AsType[*actor.DeadLetterError](err); ok {
 			target = dead.Target
 		}
 		in.message.Undelivered(target, err)
 	}
-	if in.message != nil {
-		in.message.Release() // it is no longer held for its client
-	}
+	in.message.Release() // it is no longer held for its client
 }
 
 // begin is called by the turn. False: the caller has given up, and the method is not to run.
@@ -352,7 +349,7 @@ func (a *activation) runRemote(f *frame, in *inCall) (any, error) {
 	if err != nil {
 		return nil, in.placed(a, core.WithDelivery(err, core.Undelivered))
 	}
-	in.req.Data, in.req.Method = nil, nil // a handler that keeps its context does not keep these
+	in.req.Data, in.req.Name = nil, nil // a handler that keeps its context does not keep these
 	v, err := a.invoke(turn, in.method, arg)
 	if err != nil {
 		a.logOneWay(in.method, err)

@@ -66,3 +66,24 @@ func TestCancelsOfUnknownCallsAreNotKept(t *testing.T) {
 		t.Errorf("kept: %+v, %d calls", a.extra.Load(), n.routed.len())
 	}
 }
+
+// TestAllocationsPerArrival: a call from the wire is one, with its message and all that its turn and answer need.
+func TestAllocationsPerArrival(t *testing.T) {
+	n := testNode(t)
+	data, err := (&wireform.Request{Data: []byte("1"), Method: "Do", Remaining: time.Second}).AppendWire(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lent, e := &remote.Inbound{Type: wireform.TypeGrainRequest, From: &remote.Peer{}}, &actor.Envelope{}
+	var in *inCall
+	got := testing.AllocsPerRun(100, func() {
+		lent.Data = data
+		if in, err = n.arrive(lent, e); err != nil {
+			t.Fatal(err)
+		}
+	})
+	clear(data) // the connection uses it again
+	if got != 1 || string(in.req.Data) != "1" || string(in.req.Name) != "Do" || in.message.Data != nil {
+		t.Errorf("%v allocations, want 1; %+v holds %q", got, in.req, in.message.Data)
+	}
+}

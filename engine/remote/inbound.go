@@ -31,7 +31,7 @@ type Inbound struct {
 // then fails, is heard once. Of a message of a client it knows what that takes of the client's share.
 type inAsk struct {
 	c         *conn
-	recursion int32         // of the Inbound; here it takes no room
+	recursion int32         // of the Inbound; here it takes no room. takenOver: it is in a Kept now
 	state     atomic.Uint32 // answeredBit, and what is held, in units
 }
 
@@ -40,6 +40,7 @@ const (
 	headerCost  = 128 // bytes that a header of a message takes beside its text
 	answeredBit = 1 << 31
 	shareUnit   = 256 // bytes; one unit is for what surrounds a message
+	takenOver   = -1  // inAsk.recursion
 )
 
 // first reports whether the message is answered, or refused, for the first time.
@@ -111,18 +112,45 @@ func (in *Inbound) Release() {
 // smallMessage is how many bytes find room beside their Inbound, in one allocation of 128 bytes.
 const smallMessage = 48
 
-type smallInbound struct {
+// Kept is an Inbound with room for a small message. A raw process has it by value in what it makes of a
+// message, so that the two are one allocation. It must not be copied.
+type Kept struct {
 	Inbound
 	room [smallMessage]byte
 }
 
-// newInbound copies data out of the frame, so that a slow receiver holds its own bytes only.
+// TakeOver moves in to k; the result answers in reply's place. It is called once, by the Send of in's target,
+// after which nothing uses in or reply any more: they carry the next message. If Send returns an error, that is
+// the answer, and nothing uses k.
+func (k *Kept) TakeOver(in *Inbound, reply actor.Replier) actor.Replier {
+	k.From, k.RequestID, k.typ = in.From, in.RequestID, in.typ
+	if k.Type, k.Data = in.Type, in.Data; len(in.Data) <= smallMessage {
+		k.fill(in.Type, in.Data)
+	}
+	k.ask.c, k.ask.recursion = in.ask.c, in.ask.recursion
+	k.ask.state.Store(in.ask.state.Load())
+	in.ask.recursion = takenOver
+	if reply == &in.ask {
+		return &k.ask
+	}
+	return reply
+}
+
+// fill copies data out of the frame, so that a slow receiver holds its own bytes only.
+func (k *Kept) fill(typ string, data []byte) {
+	if k.Type = typ; len(data) > smallMessage {
+		k.Data = slices.Clone(data)
+		return
+	}
+	k.Data = k.room[:copy(k.room[:], data):len(data)]
+}
+
+// newInbound copies data as fill does.
 func newInbound(typ string, data []byte) *Inbound {
 	if len(data) <= smallMessage {
-		s := &smallInbound{}
-		s.Type = typ
-		s.Data = s.room[:copy(s.room[:], data):len(data)]
-		return &s.Inbound
+		k := &Kept{}
+		k.fill(typ, data)
+		return &k.Inbound
 	}
 	return &Inbound{Type: typ, Data: slices.Clone(data)}
 }
@@ -174,6 +202,17 @@ type reader struct {
 	targets map[string]*inTarget
 	senders map[string]*inSender
 	tells   uint64 // messages of the present frame that await no answer
+	lent    *Kept  // for the next message to a raw process, if the last one was taken over
+}
+
+// lend is what carries a message to a raw process.
+func (in *reader) lend(typ string, data []byte) *Kept {
+	k := in.lent
+	if in.lent = nil; k == nil {
+		k = &Kept{}
+	}
+	k.fill(typ, data)
+	return k
 }
 
 // receive handles one frame. An error ends the link.
@@ -308,24 +347,36 @@ func (c *conn) deliver(e *envelope, t *inType) error {
 		env.Header = h
 	}
 	size := len(e.data) + len(e.header) + len(env.Header)*headerCost
-	in := newInbound(t.name, e.data)
-	in.From, in.RequestID, in.ask.recursion = c.peer, e.requestID, int32(c.r.limits.Recursion)
 	if !raw {
+		in := newInbound(t.name, e.data)
 		in.typ = t.typ
+		return c.hand(e, in, env, to.pid, size)
 	}
+	k := c.in.lend(t.name, e.data)
+	err := c.hand(e, &k.Inbound, env, to.pid, size)
+	if k.ask.recursion == takenOver {
+		*k = Kept{}
+		c.in.lent = k
+	}
+	return err
+}
+
+// hand is the end of deliver, for a message that takes size bytes of its client's share.
+func (c *conn) hand(e *envelope, in *Inbound, env actor.Envelope, to core.PID, size int) error {
+	in.From, in.RequestID, in.ask.recursion = c.peer, e.requestID, int32(c.r.limits.Recursion)
 	env.Message = in
 	if e.requestID == 0 {
 		in.ask.c = c
 		if c.share != nil && !in.ask.hold(c.share, size) {
 			return errNoShare
 		}
-		if err := c.r.sys.Deliver(to.pid, env); err != nil {
-			in.Undelivered(to.pid, err) // the runtime has reported it
+		if err := c.r.sys.Deliver(to, env); err != nil {
+			in.Undelivered(to, err) // the runtime has reported it
 		}
 		return nil
 	}
 	ask := &in.ask
-	if len(e.data) > smallMessage {
+	if len(e.data) > smallMessage && in.typ != nil {
 		ask = new(inAsk) // so that a late answer does not hold the bytes of the question
 	}
 	ask.c = c
@@ -334,7 +385,7 @@ func (c *conn) deliver(e *envelope, t *inType) error {
 	}
 	env.Reply, env.ReplyID = ask, e.requestID
 	c.open.Add(1)
-	err := c.r.sys.Deliver(to.pid, env)
+	err := c.r.sys.Deliver(to, env)
 	if err != nil {
 		c.open.Add(-1) // refused answers it
 		ask.release()

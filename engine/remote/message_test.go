@@ -11,6 +11,7 @@ import (
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/actor"
+	"github.com/granary-go/granary/engine/internal/connguard"
 )
 
 // rawProcess is a process of the engine that takes bytes.
@@ -88,6 +89,109 @@ func TestSlowReceiverHoldsItsOwnBytes(t *testing.T) {
 		}
 		in.Release()
 	}
+}
+
+// taker takes messages over and answers when it is told to.
+type taker struct {
+	rawProcess
+	refuse bool
+	took   chan *taken
+}
+
+type taken struct {
+	Kept
+	in    *Inbound // what the connection lent
+	reply actor.Replier
+	id    uint64
+}
+
+func (p *taker) Send(_ core.PID, e actor.Envelope) error {
+	m := &taken{in: e.Message.(*Inbound), id: e.ReplyID}
+	m.reply = m.TakeOver(m.in, e.Reply)
+	p.took <- m
+	if p.refuse {
+		return core.WithDelivery(core.ErrOverloaded, core.Undelivered)
+	}
+	return nil
+}
+
+// TestTakeOver: each message stays what it was although all come in one Inbound, and is answered late as itself.
+func TestTakeOver(t *testing.T) {
+	_, a, b := pair(t, nil)
+	p := &taker{took: make(chan *taken, 8)}
+	if _, err := b.sys.Register("$raw", p); err != nil {
+		t.Fatal(err)
+	}
+	b.r.AllowRaw("$raw", "test.Pieces")
+	long := strings.Repeat("long ", 100)
+	texts := []string{"first", long, "", "fourth", long + "5"}
+	answers := make([]chan any, len(texts))
+	var all []*taken
+	for i, text := range texts {
+		answers[i] = make(chan any, 1)
+		go func() {
+			got, err := a.ask(a.at(b, "$raw"), pieces{[]byte(text)}, time.Minute)
+			if err != nil {
+				t.Error(err)
+			}
+			answers[i] <- got
+		}()
+		all = append(all, <-p.took)
+	}
+	for i, m := range all {
+		if string(m.Data) != texts[i] || m.Type != "test.Pieces" || m.From.Member.ID != "a" || m.RequestID != m.id || m.in != all[0].in {
+			t.Errorf("message %d is %+v, by %p, want %q by %p", i, &m.Inbound, m.in, texts[i], all[0].in)
+		}
+		m.reply.Reply(m.id, pieces{append([]byte("re: "), m.Data...)}, nil)
+		m.reply.Reply(m.id, pieces{[]byte("again")}, nil)
+		if got, ok := (<-answers[i]).(*Inbound); !ok || string(got.Data) != "re: "+texts[i] {
+			t.Errorf("answer %d: %+v", i, got)
+		}
+	}
+	eventually(t, "no ask open", func() bool { return openAsks(b) == 0 })
+}
+
+// TestRefusedAfterTakeOver is answered once, by the connection.
+func TestRefusedAfterTakeOver(t *testing.T) {
+	_, a, b := pair(t, nil)
+	p := &taker{took: make(chan *taken, 1), refuse: true}
+	if _, err := b.sys.Register("$raw", p); err != nil {
+		t.Fatal(err)
+	}
+	b.r.AllowRaw("$raw", "test.Pieces")
+	for range 3 {
+		if _, err := a.ask(a.at(b, "$raw"), pieces{[]byte("x")}, time.Minute); !errors.Is(err, core.ErrOverloaded) || core.DeliveryOf(err) != core.Undelivered {
+			t.Errorf("answer %v", err)
+		}
+		<-p.took
+	}
+	eventually(t, "no ask open", func() bool { return openAsks(b) == 0 })
+}
+
+// TestTakenOverHoldsTheShare of its client until it is released.
+func TestTakenOverHoldsTheShare(t *testing.T) {
+	for _, n := range []int{smallMessage, smallMessage + 1} {
+		var k Kept
+		s := connguard.NewBudget(1<<20, 1<<20).Share()
+		in := newInbound("t", []byte(strings.Repeat("x", n)))
+		in.ask.c = &conn{share: s}
+		if !in.ask.hold(s, n) || k.TakeOver(in, nil) != nil || s.Held() == 0 {
+			t.Fatalf("%d bytes: %d are held", n, s.Held())
+		}
+		k.Release()
+		k.Release()
+		if s.Held() != 0 || k.Data != nil {
+			t.Errorf("%d bytes: %d are held after Release", n, s.Held())
+		}
+	}
+}
+
+// openAsks are those of n's peers.
+func openAsks(n *node) (open int64) {
+	for _, c := range n.r.conns() {
+		open += c.open.Load()
+	}
+	return open
 }
 
 // TestUndecodableMessage: what does not decode is told to the asker, and the actor does not see it.

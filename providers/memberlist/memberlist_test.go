@@ -383,6 +383,24 @@ func TestLeaverStaysSilent(t *testing.T) {
 	}
 }
 
+// A farewell from an address that is not the member's is that of a process which used its ID by mistake.
+func TestFarewellOfAnotherProcess(t *testing.T) {
+	for address, gone := range map[string]bool{"of b": true, "of another": false, "": true} {
+		n := newNode(t, Config{Preset: Local}, someMember("a"))
+		shout(t, n.join(t.Context()))
+		s := n.session
+		w := rowAt("b", "h:2", 3, 1)
+		s.alive(metaOf(w), "of b")
+		s.merge(w, nil)
+		s.left(departure{"b", 3}, address, nil)
+		s.mu.Lock()
+		if there := s.table.nodes["b"] != nil; there == gone {
+			t.Errorf("after a farewell from %q the member is there: %v", address, there)
+		}
+		s.mu.Unlock()
+	}
+}
+
 // A pool may suspect the member whose ID a twin uses, and then does not tell the twin so in as many words: its
 // row tells. Its own row, which comes back to it while it joins, tells nothing.
 func TestTwinOfASuspect(t *testing.T) {

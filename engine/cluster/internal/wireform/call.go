@@ -46,8 +46,9 @@ type Request struct {
 	Index      int32
 	Data       []byte
 	Codec      string
-	Method     []byte
-	Routed     bool // id and view are set
+	Method     string // outgoing
+	Name       []byte // Method as it arrived
+	Routed     bool   // id and view are set
 	ID         core.Identity
 	View       Stamp
 	Remaining  time.Duration // 0: no deadline
@@ -71,7 +72,7 @@ func (r *Request) AppendWire(b []byte) ([]byte, error) {
 		b = protowire.AppendVarint(b, uint64(r.View.size()))
 		b = r.View.append(b)
 	}
-	b = appendBytes(b, 103, r.Method)
+	b = appendString(b, 103, r.Method)
 	b = appendVarint(b, 105, uint64(r.Remaining.Microseconds()))
 	if r.Idempotent {
 		b = appendVarint(b, 106, 1)
@@ -145,7 +146,7 @@ func (r *Request) field(f field) error {
 	case 102:
 		return f.message(r.View.field)
 	case 103:
-		return f.bytes(&r.Method)
+		return f.bytes(&r.Name)
 	case 105:
 		return f.micros(&r.Remaining)
 	case 106:

@@ -36,7 +36,7 @@ func TestWireFormsAreThoseOfTheSchema(t *testing.T) {
 		want proto.Message
 	}{
 		{&Request{}, &clusterpb.GrainRequest{}},
-		{&Request{Index: -1, Data: []byte("d"), Codec: "json", Method: []byte("Say"), Routed: true, ID: core.Identity{Kind: "K", Key: "k"}, View: view, Remaining: time.Second, Idempotent: true, Chain: []string{"K/a", "K/b"}, Locate: true}, &clusterpb.GrainRequest{
+		{&Request{Index: -1, Data: []byte("d"), Codec: "json", Method: "Say", Routed: true, ID: core.Identity{Kind: "K", Key: "k"}, View: view, Remaining: time.Second, Idempotent: true, Chain: []string{"K/a", "K/b"}, Locate: true}, &clusterpb.GrainRequest{
 			MethodIndex: -1, MessageData: []byte("d"), MessageTypeName: "json", Method: "Say", Kind: "K", Identity: "k", RemainingMicros: 1e6, Idempotent: true, CallChain: []string{"K/a", "K/b"}, Locate: true,
 			View: &granarypb.ViewStamp{Lineage: "L", Epoch: 7, Hash: 1 << 60},
 		}},
@@ -68,10 +68,10 @@ func TestWireFormsAreThoseOfTheSchema(t *testing.T) {
 
 func TestWireRoundTrips(t *testing.T) {
 	place := core.Placement{PID: core.PID{Address: "h:1", ID: "g/x", Member: "m"}, Token: core.Token{Epoch: 3, Seq: 9}}
-	request := Request{Index: 2, Data: []byte("d"), Codec: "json", Method: []byte("Say"), Routed: true, ID: core.Identity{Kind: "K", Key: "k"}, View: Stamp{"L", 7, 8}, Remaining: time.Second, Idempotent: true, Chain: []string{"K/a"}, Locate: true}
+	request := Request{Index: 2, Data: []byte("d"), Codec: "json", Method: "Say", Routed: true, ID: core.Identity{Kind: "K", Key: "k"}, View: Stamp{"L", 7, 8}, Remaining: time.Second, Idempotent: true, Chain: []string{"K/a"}, Locate: true}
 	data, _ := request.AppendWire(nil)
 	var gotRequest Request
-	if err := ParseRequest(data, &gotRequest); err != nil || !reflect.DeepEqual(gotRequest, request) {
+	if err := ParseRequest(data, &gotRequest); err != nil || string(gotRequest.Name) != "Say" || !reflect.DeepEqual(arrived(gotRequest), request) {
 		t.Errorf("%+v, %v", gotRequest, err)
 	}
 	response := Response{Data: []byte("d"), Codec: "json", Place: place}
@@ -91,7 +91,7 @@ func TestWireRoundTrips(t *testing.T) {
 // TestWireTakesAnything feeds what a broken or hostile peer may send: truncated at each byte, and at
 // random. Nothing panics, and whatever is refused says so.
 func TestWireTakesAnything(t *testing.T) {
-	request := Request{Index: 2, Data: []byte("data"), Method: []byte("Say"), Routed: true, ID: core.Identity{Kind: "K", Key: "k"}, View: Stamp{"L", 7, 8}, Remaining: time.Second, Chain: []string{"K/a"}}
+	request := Request{Index: 2, Data: []byte("data"), Method: "Say", Routed: true, ID: core.Identity{Kind: "K", Key: "k"}, View: Stamp{"L", 7, 8}, Remaining: time.Second, Chain: []string{"K/a"}}
 	whole, _ := request.AppendWire(nil)
 	r := rand.New(rand.NewPCG(1, 2))
 	try := func(data []byte) {
@@ -218,7 +218,7 @@ func TestErrorsOfParsersStay(t *testing.T) {
 // FuzzParseRequest: what is taken reads as the generated code reads it, and comes back when it is
 // written again; what is not is refused by a typed error; either costs memory in proportion.
 func FuzzParseRequest(f *testing.F) {
-	request := Request{Index: 2, Data: []byte("data"), Method: []byte("Say"), Routed: true, ID: core.Identity{Kind: "K", Key: "k"}, View: Stamp{"L", 7, 8}, Remaining: time.Second, Chain: []string{"K/a"}}
+	request := Request{Index: 2, Data: []byte("data"), Method: "Say", Routed: true, ID: core.Identity{Kind: "K", Key: "k"}, View: Stamp{"L", 7, 8}, Remaining: time.Second, Chain: []string{"K/a"}}
 	whole, _ := request.AppendWire(nil)
 	f.Add(whole)
 	request.Index, request.Codec, request.Idempotent = -1, "json", true
@@ -238,6 +238,7 @@ func FuzzParseRequest(f *testing.F) {
 			}
 			return
 		}
+		own = arrived(own)
 		again, err := own.AppendWire(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -259,15 +260,24 @@ func FuzzParseRequest(f *testing.F) {
 // normal is r without what makes no difference: empty identities of the chain, which are not written,
 // and empty slices.
 func normal(r Request) Request {
-	r.Data, r.Method = append([]byte(nil), r.Data...), append([]byte(nil), r.Method...)
+	r = arrived(r)
+	r.Data = append([]byte(nil), r.Data...)
 	r.Chain = append([]string(nil), slices.DeleteFunc(slices.Clone(r.Chain), func(id string) bool { return id == "" })...)
+	return r
+}
+
+// arrived is r, as it arrived, to be sent on.
+func arrived(r Request) Request {
+	if r.Name != nil {
+		r.Method, r.Name = string(r.Name), nil
+	}
 	return r
 }
 
 func fromProto(p *clusterpb.GrainRequest, routed bool) Request {
 	remaining := field{value: uint64(p.GetRemainingMicros()), typ: protowire.VarintType}
 	r := Request{
-		Index: p.GetMethodIndex(), Data: p.GetMessageData(), Codec: p.GetMessageTypeName(), Method: []byte(p.GetMethod()), Routed: routed,
+		Index: p.GetMethodIndex(), Data: p.GetMessageData(), Codec: p.GetMessageTypeName(), Method: p.GetMethod(), Routed: routed,
 		ID: core.Identity{Kind: p.GetKind(), Key: p.GetIdentity()}, Idempotent: p.GetIdempotent(), Chain: p.GetCallChain(),
 		View: Stamp{p.GetView().GetLineage(), p.GetView().GetEpoch(), p.GetView().GetHash()},
 	}
