@@ -12,7 +12,7 @@ import (
 )
 
 // An edge that was reached fewer than rare times in enough runs is one that the simulation is blind for. Of
-// fewer runs, down to some, as much less is demanded.
+// fewer runs, down to some, half as much is demanded in proportion: whether a state comes is chance there.
 const (
 	rare   = 100
 	enough = 1000
@@ -21,10 +21,13 @@ const (
 
 // demanded is how often each edge must be reached in so many runs on the heap.
 func demanded(runs int) int {
-	if runs < some {
+	switch {
+	case runs < some:
 		return 0
+	case runs < enough:
+		return rare * runs / enough / 2
 	}
-	return min(rare, rare*runs/enough)
+	return rare
 }
 
 // enoughWhole is the same for whole nodes, of whose runs 4,000 schedules bring as many.

@@ -143,7 +143,7 @@ func TestReportFails(t *testing.T) {
 		"two different traces":         func(f *sim.Findings) { f.ReplayMismatches, f.Mismatched = 1, []uint64{3} },
 		"was never evaluated":          func(f *sim.Findings) { f.Checks = sim.Tally{"S0": 0} },
 		"reached 99 times: too rarely": func(f *sim.Findings) { f.Edges = sim.Tally{edges[0]: 99} },
-		"reached 49 times: too rarely": func(f *sim.Findings) { f.Runs, f.Edges = 500, sim.Tally{edges[0]: 49} },
+		"reached 24 times: too rarely": func(f *sim.Findings) { f.Runs, f.Edges = 500, sim.Tally{edges[0]: 24} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := good
