@@ -100,86 +100,6 @@ func TestUnwrittenBytes(t *testing.T) {
 	})
 }
 
-// TestUnwrittenBytesOfSeveral: as many end as it takes.
-func TestUnwrittenBytesOfSeveral(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := testGate(t)
-		defer g.Stop()
-		g.limits.UnwrittenBytes = 10_000
-		var conns []*Conn
-		for _, n := range []int{4_000, 4_000, 9_000} {
-			_, c, a := followed(t, g)
-			conns = append(conns, c)
-			go func() { _, _ = a.Write(make([]byte, n)) }()
-			synctest.Wait()
-			time.Sleep(time.Millisecond)
-		}
-		for i, c := range conns {
-			if ended := c.reason.Load() != nil; ended != (i < 2) {
-				t.Errorf("connection %d: %v", i, c.Reason())
-			}
-		}
-		if n := g.jammed.Load(); n != 9_000 {
-			t.Errorf("%d bytes are counted", n)
-		}
-		if conns[0].pause() {
-			t.Error("one that has ended goes on after a pause")
-		}
-	})
-}
-
-// TestQueued: frames cost while one write is under way, those of headers most and those of data nothing, and what
-// came during the write before does not count for the next.
-func TestQueued(t *testing.T) {
-	const window = 8 // a kind of frame
-	filled := func(kind byte, length, n int) *jam {
-		j := &jam{}
-		j.since.Store(1)
-		for range n {
-			j.queued(kind, length)
-		}
-		return j
-	}
-	for name, tt := range map[string]struct {
-		kind      byte
-		length, n int
-		full      bool
-	}{
-		"headers at the bound":          {frameHeaders, 0, 16, false},
-		"headers beyond":                {frameHeaders, 0, 17, true},
-		"more of headers":               {frameMore, 0, 17, true},
-		"length of headers":             {frameHeaders, 96, 16, true},
-		"windows at the bound":          {window, 0, 512, false},
-		"windows beyond":                {window, 0, 513, true},
-		"length of frames without data": {window, 4, 512, true},
-		"data":                          {frameData, 16 << 10, 10_000, false},
-	} {
-		if got := filled(tt.kind, tt.length, tt.n).full(); got != tt.full {
-			t.Errorf("%s: full is %v", name, got)
-		}
-	}
-	j := filled(frameHeaders, 0, 17)
-	j.since.Store(0)
-	if j.full() {
-		t.Error("full though no write is under way")
-	}
-	j.since.Store(1)
-	j.count.Add(1)
-	if j.full() {
-		t.Error("full though another write is under way than that of the frames")
-	}
-	if j.queued(window, 4); j.full() {
-		t.Error("frames of the write before count")
-	}
-	j.since.Store(0)
-	for range 17 {
-		j.queued(frameHeaders, 0)
-	}
-	if j.since.Store(1); j.full() {
-		t.Error("frames count that came when no write was under way")
-	}
-}
-
 // TestWholeMessages: what is whole counts until it is taken, and while it takes the room nobody begins more.
 func TestWholeMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -288,40 +208,6 @@ func TestBuffers(t *testing.T) {
 	idle := &buffer{from: endless{}}
 	if _, err := idle.read(make([]byte, 9), false, &all); err != nil || idle.r.Size() != smallBuffer {
 		t.Errorf("an idle one has %d bytes, %v", idle.r.Size(), err)
-	}
-}
-
-// drops reads a few bytes at a time.
-type drops struct{ net.Conn }
-
-func (drops) Read(b []byte) (int, error) { return min(len(b), 10), nil }
-
-// TestBuffersOfIdle: one of which little comes at a time keeps its small buffer, also when much came once while
-// there was no room for a large one.
-func TestBuffersOfIdle(t *testing.T) {
-	for name, before := range map[string]bool{"always": false, "after much": true} {
-		var all atomic.Int32
-		f := &buffer{from: drops{}}
-		if before {
-			f.from = endless{}
-			all.Store(largeBuffers)
-			if _, err := f.read(make([]byte, 9), false, &all); err != nil || !f.busy {
-				t.Fatalf("busy %v, %v", f.busy, err)
-			}
-			f.r.Reset(drops{})
-			if _, err := f.read(make([]byte, 9), false, &all); err != nil {
-				t.Fatal(err)
-			}
-			all.Store(0)
-		}
-		for range 100 {
-			if _, err := f.read(make([]byte, 9), false, &all); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if f.r.Size() != smallBuffer || all.Load() != 0 {
-			t.Errorf("%s: %d bytes, %d large ones", name, f.r.Size(), all.Load())
-		}
 	}
 }
 
