@@ -55,16 +55,7 @@ type identity struct {
 	client  bool              // its role
 	member  core.MemberID     // it serves this one alone; empty: any
 	cert    [sha256.Size]byte // the hash of the whole certificate; zero: there was none
-	address string            // of the socket
-}
-
-// host is the socket's address without its port.
-func (id identity) host() string {
-	host, _, err := net.SplitHostPort(id.address)
-	if err != nil {
-		return id.address // of a network that has no ports
-	}
-	return host
+	address string            // of the socket, for logs
 }
 
 // takesOver reports whether the holder may replace a live connection of a client under the same ID: its

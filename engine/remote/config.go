@@ -244,7 +244,7 @@ type Limits struct {
 
 	// ClientBytes and ClientConnectionBytes bound what a member holds for its clients, for all of them
 	// and for one connection with all its streams: the arguments of their calls from arrival to answer,
-	// and the answers until they are written: 4 MiB and 3 MiB. At three quarters of it calls are refused
+	// and the answers until they are written: 16 MiB and 12 MiB. At three quarters of it calls are refused
 	// with core.ErrBusy, not delivered, and are worth another try; where only the first is near, those
 	// connections alone that have more than their part of the last quarter. When answers go beyond
 	// ClientBytes, links end, the one first that has read nothing for longest; beyond
@@ -257,12 +257,10 @@ type Limits struct {
 	// FrameTime is the time from the first byte of a frame to its last, on each accepted connection:
 	// 10 s. Then the connection ends.
 	FrameTime time.Duration
-	// PartialBytes bounds what frames hold that have begun and are not complete, or are complete and not
-	// handled yet, on all accepted connections but those of members: 2 MiB. Beyond it connections wait for the
-	// one whose frame began first, and one whose frame is not complete in five seconds of its own, or of which
-	// nothing comes for one, is ended. The incomplete frames of one connection may hold one and a half times
-	// Frame, of a member's twice, and it is ended beyond that. Half of PartialBytes may be on its way out to
-	// connections that do not read; then that which has read nothing for longest is ended.
+	// PartialBytes bounds what frames hold that have begun and are not complete, on all accepted
+	// connections but those of members: 8 MiB. Beyond it connections wait for the two whose frames began
+	// first, and one whose frame is not complete in five seconds of its own, or of which nothing comes for
+	// one, is ended. One connection, also a member's, may hold twice Frame and is ended beyond it.
 	PartialBytes int
 
 	// Streams is how many streams one connection may have: 64; gRPC's own default is unlimited.
@@ -276,16 +274,10 @@ type Limits struct {
 	// HandshakeBytes is what a connection may send before the end of its first handshake: 64 KiB.
 	HandshakeBytes int
 	// Connections, ConnectionsPerIP: accepted connections in all and of one IP address: 8,192 and
-	// 512. More are closed at once.
+	// 1,024. More are closed at once.
 	Connections      int
 	ConnectionsPerIP int
-	// Clients, ClientsPerIP: clients that are connected at once, in all and of one IP address: 512 and 256,
-	// since each costs some 40 KiB, stacks and what the collector leaves for a while included. More are
-	// refused.
-	Clients      int
-	ClientsPerIP int
-	// Handshakes, HandshakesPerIP: those of the connections that have not ended their handshake: 256 and 64.
-	// On those that have, Handshakes streams in all may be about to shake hands.
+	// Handshakes, HandshakesPerIP: those of them that have not ended their handshake: 256 and 64.
 	Handshakes      int
 	HandshakesPerIP int
 
@@ -340,14 +332,12 @@ func (l Limits) withDefaults() (Limits, error) {
 	num("QueueBytes", &l.QueueBytes, 16<<20)
 	num("Asks", &l.Asks, 262_144)
 	num("Watches", &l.Watches, 65_536)
-	num("ClientBytes", &l.ClientBytes, 4<<20)
-	num("ClientConnectionBytes", &l.ClientConnectionBytes, 3<<20)
-	num("PartialBytes", &l.PartialBytes, 2<<20)
+	num("ClientBytes", &l.ClientBytes, 16<<20)
+	num("ClientConnectionBytes", &l.ClientConnectionBytes, 12<<20)
+	num("PartialBytes", &l.PartialBytes, 8<<20)
 	num("HandshakeBytes", &l.HandshakeBytes, 64<<10)
-	num("Clients", &l.Clients, 512)
-	num("ClientsPerIP", &l.ClientsPerIP, 256)
 	num("Connections", &l.Connections, 8_192)
-	num("ConnectionsPerIP", &l.ConnectionsPerIP, 512)
+	num("ConnectionsPerIP", &l.ConnectionsPerIP, 1_024)
 	num("Handshakes", &l.Handshakes, 256)
 	num("HandshakesPerIP", &l.HandshakesPerIP, 64)
 	dur("ClientStall", &l.ClientStall, 10*time.Second)
@@ -375,7 +365,7 @@ func (l *Limits) guard() connguard.Limits {
 		Connections: l.Connections, ConnectionsPerIP: l.ConnectionsPerIP,
 		Handshakes: l.Handshakes, HandshakesPerIP: l.HandshakesPerIP,
 		Handshake: l.Handshake, HandshakeBytes: l.HandshakeBytes,
-		Frame: l.FrameTime, PartialBytes: l.PartialBytes, ConnectionPartialBytes: 2 * l.Frame, UnwrittenBytes: l.PartialBytes / 2,
+		Frame: l.FrameTime, PartialBytes: l.PartialBytes, ConnectionPartialBytes: 2 * l.Frame,
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/tap"
 
 	"github.com/granary-go/granary/core"
 	"github.com/granary-go/granary/engine/internal/connguard"
@@ -30,7 +29,6 @@ const (
 	windowBytes  = 1 << 20 // fixed, so that gRPC sends no pings of its own to measure the link
 	writeBytes   = 64 << 10
 	readBytes    = 64 << 10
-	writeServer  = 32 << 10  // of an accepted connection, while it has something to write
 	keepReadable = 256 << 10 // a larger buffer of a reader is given back to the collector
 )
 
@@ -77,7 +75,6 @@ type inFrame struct {
 	bytes []byte
 	held  mem.Buffer
 	own   []byte
-	from  *connguard.Stream // of an accepted link
 }
 
 func (in *inFrame) take(data mem.BufferSlice) {
@@ -99,9 +96,6 @@ func (in *inFrame) take(data mem.BufferSlice) {
 
 // release lets go of the frame that was read last; a large buffer is not kept for the next.
 func (in *inFrame) release() {
-	if in.bytes != nil {
-		in.from.Taken(len(in.bytes))
-	}
 	if in.held != nil {
 		in.held.Free()
 		in.held = nil
@@ -359,9 +353,7 @@ func newGRPCListener(cfg Config, g *connguard.Gate, failed func(address net.Addr
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: l.KeepaliveMin, PermitWithoutStream: true}),
 		grpc.StaticStreamWindowSize(windowBytes), grpc.StaticConnWindowSize(windowBytes),
-		grpc.WriteBufferSize(writeServer), grpc.SharedWriteBuffer(true), // idle connections hold none
-		grpc.ReadBufferSize(0), // connguard's connections have their own
-		grpc.InTapHandle(noteStream),
+		grpc.WriteBufferSize(writeBytes), grpc.SharedWriteBuffer(true), // idle connections hold none
 	)
 	s.srv.RegisterService(&grpc.ServiceDesc{
 		ServiceName: serviceName,
@@ -371,19 +363,6 @@ func newGRPCListener(cfg Config, g *connguard.Gate, failed func(address net.Addr
 		}},
 	}, s)
 	return s
-}
-
-// streamKey is the key of a stream's connguard.Stream in its context.
-type streamKey struct{}
-
-// noteStream runs when the headers of a stream have been read and nothing of what comes behind them.
-func noteStream(ctx context.Context, _ *tap.Info) (context.Context, error) {
-	p, _ := peer.FromContext(ctx)
-	info, ok := p.AuthInfo.(*authInfo)
-	if !ok {
-		return ctx, nil // receive refuses it
-	}
-	return context.WithValue(ctx, streamKey{}, info.guard.Stream()), nil
 }
 
 // serve runs until stop.
@@ -418,7 +397,6 @@ func (s *grpcListener) receive(_ any, ss grpc.ServerStream) error {
 		return statusOf(refuse(RefusedOverloaded, "more than %d handshakes at once on one connection", shakingPerConnection))
 	}
 	l := &grpcServerLink{ss: ss, info: info, done: make(chan struct{})}
-	l.in.from, _ = ss.Context().Value(streamKey{}).(*connguard.Stream)
 	defer l.shaken()
 	s.mu.Lock()
 	accept := s.accept

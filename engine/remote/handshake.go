@@ -283,9 +283,6 @@ func (r *Remote) register(h hello, l acceptor) (*conn, <-chan struct{}, *refusal
 	case h.client && r.incoming[h.member] != nil && !id.takesOver(r.incoming[h.member].id):
 		return nil, nil, refuse(RefusedIdentity, "client %q is connected with another certificate", h.member)
 	case h.client:
-		if refused := r.crowdedWith(h.member, id.host()); refused != nil {
-			return nil, nil, refused
-		}
 		row = core.Member{ID: h.member, Protocol: h.protocol}
 	case !known:
 		return nil, r.changed, nil
@@ -313,27 +310,6 @@ func (r *Remote) register(h hello, l acceptor) (*conn, <-chan struct{}, *refusal
 		r.watchClients()
 	}
 	return c, nil, nil
-}
-
-// crowdedWith says why one more client, at host, is too many; nil: it is not. A new connection of a client that is
-// connected takes its place. The caller holds r.mu.
-func (r *Remote) crowdedWith(id core.MemberID, host string) *refusal {
-	all, near := 0, 0
-	for other, c := range r.incoming {
-		if c.peer.Client && other != id {
-			all++
-			if c.id.host() == host {
-				near++
-			}
-		}
-	}
-	switch {
-	case all >= r.limits.Clients:
-		return refuse(RefusedOverloaded, "%d clients are connected; see Limits.Clients", all)
-	case near >= r.limits.ClientsPerIP:
-		return refuse(RefusedOverloaded, "%d clients of %s are connected; see Limits.ClientsPerIP", near, host)
-	}
-	return nil
 }
 
 // heardOf is where the frames of a peer are noted. The caller holds r.mu.

@@ -249,16 +249,6 @@ type h2 struct {
 
 func dialH2(t testing.TB, addr string) *h2 {
 	t.Helper()
-	c := tryH2(t, addr)
-	if c == nil {
-		t.Fatal("the connection was closed at once")
-	}
-	return c
-}
-
-// tryH2 is nil if the connection is closed at once.
-func tryH2(t testing.TB, addr string) *h2 {
-	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -267,12 +257,12 @@ func tryH2(t testing.TB, addr string) *h2 {
 	c := &h2{t: t, conn: conn, next: 1}
 	c.enc = hpack.NewEncoder(&c.buf)
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
-		return nil
+		t.Fatal(err)
 	}
 	c.fr = http2.NewFramer(conn, conn)
 	c.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	if err := c.fr.WriteSettings(); err != nil {
-		return nil
+		t.Fatal(err)
 	}
 	return c
 }

@@ -3,10 +3,8 @@ package remote
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -176,36 +174,5 @@ func TestEpochsOfLeaversAreBounded(t *testing.T) {
 	defer a.r.mu.Unlock()
 	if len(a.r.epochs) != 1 || a.r.epochs["5"] != 1 {
 		t.Errorf("%d epochs are kept", len(a.r.epochs))
-	}
-}
-
-// TestTooManyClients: in all and of one IP address, at the bound and beyond it; a client that connects anew
-// takes its own place, and one that leaves makes room.
-func TestTooManyClients(t *testing.T) {
-	for name, limits := range map[string]Limits{"Clients": {Clients: 3, ClientsPerIP: 100}, "ClientsPerIP": {ClientsPerIP: 3, Clients: 100}} {
-		t.Run(name, func(t *testing.T) {
-			n := startNode(t, "n", func(c *Config) { c.Limits = limits })
-			var links []*rawStream
-			for i := range 3 {
-				links = append(links, rawClient(t, n, core.MemberID(fmt.Sprint("c", i)), 1))
-			}
-			s := openRaw(t, rawConn(t, n.addr, nil))
-			h := hello{member: "more", client: true, cluster: "test", protocol: Protocol(), epoch: 1, target: n.id}
-			r, err := s.hello(h)
-			if err != nil || Refusal(r.GetRefusal().GetCode()) != RefusedOverloaded || !strings.Contains(r.GetRefusal().GetText(), "Limits."+name) {
-				t.Fatalf("beyond the bound: %v, %v", r, err)
-			}
-			if code := s.end(); code != codes.ResourceExhausted {
-				t.Errorf("status %v", code)
-			}
-			rawClient(t, n, "c0", 2)
-			_ = links[1].stream.CloseSend()
-			eventually(t, "one has left", func() bool {
-				n.r.mu.Lock()
-				defer n.r.mu.Unlock()
-				return len(n.r.incoming) == 2
-			})
-			rawClient(t, n, "more", 2)
-		})
 	}
 }

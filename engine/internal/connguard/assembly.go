@@ -12,24 +12,19 @@ import (
 )
 
 // assembly follows the HTTP/2 frames of an accepted connection and knows by them what gRPC holds of
-// messages that have begun and are not complete, and of whole ones that nobody has taken yet: gRPC itself
-// tells of whole messages only, and would wait for the rest of 64 of them, of 4 MiB each, for as long as the
-// connection lives. It has the connection's read buffer, so that gRPC reads one frame at a time.
+// messages that have begun and are not complete: gRPC itself tells of whole messages only, and would wait
+// for the rest of 64 of them, of 4 MiB each, for as long as the connection lives.
 type assembly struct {
 	net.Conn
 	c       *Conn
-	buffer  buffer // of what is read
-	jam     jam    // of what is written
 	in, out scanner
-	opened  uint32   // the stream whose headers were read last; of the goroutine that reads
 	ended   []uint32 // streams, by what is being written
 
 	mu      sync.Mutex
 	streams map[uint32]*message
 	gone    bool
 
-	held    atomic.Int64 // bytes of messages that are not complete, or not taken
-	unread  atomic.Int64 // of them those of whole messages
+	held    atomic.Int64 // bytes of messages that are not complete
 	member  atomic.Bool  // its bytes are bounded for the connection alone
 	waiting atomic.Bool  // for room: its age does not count
 	resumed atomic.Int64 // when it was let go on, in nanoseconds since the gate was made
@@ -44,9 +39,6 @@ type message struct {
 	left  int     // of the body
 	cost  int     // what is held of it; 0: nothing has begun
 	began int64   // in nanoseconds since the gate was made; 0: nothing has begun
-
-	whole     int // bytes of the stream's messages that are complete and not taken
-	wholeCost int // and what is held of them
 }
 
 const (
@@ -62,6 +54,9 @@ const (
 	crowdedAge   = 5 * time.Second
 	crowdedIdle  = time.Second
 	crowdedLooks = 50
+	// crowdedTurns is how many connections, those with the oldest incomplete messages, may go on when there
+	// is no room for others.
+	crowdedTurns = 2
 	// crowdedPause is how long a connection waits before it looks again whether there is room.
 	crowdedPause = 10 * time.Millisecond
 )
@@ -71,7 +66,6 @@ const (
 	frameData    = 0
 	frameHeaders = 1
 	frameReset   = 3
-	frameMore    = 9 // CONTINUATION
 
 	flagEndStream = 1
 	flagPadded    = 8
@@ -81,7 +75,6 @@ const (
 // not complete. It is called once, before anything but a handshake of TLS was read.
 func (c *Conn) Follow(conn net.Conn) net.Conn {
 	a := &assembly{Conn: conn, c: c, streams: make(map[uint32]*message)}
-	a.buffer.from = conn
 	a.in.skip = clientPreface
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,13 +85,9 @@ func (c *Conn) Follow(conn net.Conn) net.Conn {
 	return a
 }
 
-// Read reads. Between frames, when all that has come was handed on, it waits while messages leave no room for
-// more of them, and while the peer does not read what its frames make gRPC queue.
+// Read reads, and waits while others' incomplete messages leave no room for those that the bytes begin.
 func (a *assembly) Read(b []byte) (int, error) {
-	if a.in.between() && !a.allowed() {
-		return 0, a.c.Reason()
-	}
-	n, err := a.buffer.read(b, a.member.Load(), &a.c.g.large)
+	n, err := a.Conn.Read(b)
 	if n == 0 {
 		return n, err
 	}
@@ -106,23 +95,16 @@ func (a *assembly) Read(b []byte) (int, error) {
 		a.c.Fail(broken)
 		return 0, broken
 	}
-	if a.held.Load() > 0 {
-		a.heard.Store(a.c.g.now())
-		a.looks.Store(0)
+	if a.held.Load() == 0 {
+		return n, err
 	}
+	if a.c.g.crowded() && !a.member.Load() && !a.c.g.room(a) {
+		return 0, a.c.Reason()
+	}
+	a.heard.Store(a.c.g.now())
+	a.looks.Store(0)
 	return n, err
 }
-
-// allowed waits until the next frame may be read. False: the connection has ended.
-func (a *assembly) allowed() bool {
-	if a.jam.full() && !a.jam.wait(a.c) {
-		return false
-	}
-	return a.held.Load() == 0 || !a.c.g.crowded() || a.member.Load() || a.c.g.room(a)
-}
-
-// partial is what messages hold that are not complete.
-func (a *assembly) partial() int64 { return a.held.Load() - a.unread.Load() }
 
 // Write notes which streams end. gRPC writes from one goroutine at a time.
 func (a *assembly) Write(b []byte) (int, error) {
@@ -137,10 +119,6 @@ func (a *assembly) Write(b []byte) (int, error) {
 		a.count(before)
 		a.mu.Unlock()
 	}
-	if a.jam.begin(a.c.g, len(b), a.member.Load()) {
-		a.c.g.relieve()
-	}
-	defer a.jam.end(a.c.g)
 	return a.Conn.Write(b)
 }
 
@@ -151,11 +129,7 @@ func (a *assembly) arrived(b []byte) error {
 	before := a.held.Load()
 	a.in.scan(b, a.received)
 	a.count(before)
-	most := a.c.g.limits.ConnectionPartialBytes
-	if !a.member.Load() {
-		most = most / 4 * 3
-	}
-	if held := a.partial(); held > int64(most) {
+	if held, most := a.held.Load(), a.c.g.limits.ConnectionPartialBytes; held > int64(most) {
 		return fmt.Errorf("its messages that are not complete hold %d bytes, at most %d are allowed: %w", held, most, core.ErrOverloaded)
 	}
 	if len(a.streams) > maxTracked {
@@ -178,23 +152,16 @@ func (a *assembly) count(before int64) {
 // received takes a piece of a frame, its head first, with no bytes.
 func (a *assembly) received(s *scanner, piece []byte) {
 	m := a.streams[s.stream]
-	if piece == nil {
-		a.jam.queued(s.kind, s.length)
-	}
 	switch {
-	case piece == nil && s.kind == frameHeaders:
-		a.opened = s.stream
-		if m == nil && s.flags&flagEndStream == 0 {
-			a.streams[s.stream] = &message{}
-		}
+	case s.kind == frameHeaders && m == nil && s.flags&flagEndStream == 0 && piece == nil:
+		a.streams[s.stream] = &message{}
 	case s.kind == frameReset && piece == nil:
 		a.drop(s.stream)
 	case s.kind == frameData && m != nil:
 		a.data(m, s, piece)
 	}
-	if s.left == 0 && s.kind == frameData && s.flags&flagEndStream != 0 && m != nil { // what is whole may still be taken
-		a.held.Add(int64(-m.cost))
-		m.cost, m.began = 0, 0
+	if s.left == 0 && s.kind == frameData && s.flags&flagEndStream != 0 {
+		a.drop(s.stream)
 	}
 }
 
@@ -208,52 +175,14 @@ func (a *assembly) sent(s *scanner, piece []byte) {
 // drop forgets a stream and what it was bringing.
 func (a *assembly) drop(id uint32) {
 	if m := a.streams[id]; m != nil {
-		a.held.Add(int64(-m.cost - m.wholeCost))
-		a.unread.Add(int64(-m.wholeCost))
+		a.held.Add(int64(-m.cost))
 		delete(a.streams, id)
 	}
 }
 
-// Stream is one stream of a connection. Safe for concurrent use.
-type Stream struct {
-	a  *assembly
-	id uint32
-}
-
-// Stream is the one whose headers were read last; nil: none was. It is for the goroutine that reads.
-func (c *Conn) Stream() *Stream {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.parts == nil || c.parts.opened == 0 {
-		return nil
-	}
-	return &Stream{c.parts, c.parts.opened}
-}
-
-// Taken says that a whole message of n bytes, which the stream brought, is held no more.
-func (s *Stream) Taken(n int) {
-	if s == nil {
-		return
-	}
-	s.a.mu.Lock()
-	defer s.a.mu.Unlock()
-	m := s.a.streams[s.id]
-	if m == nil || m.whole == 0 {
-		return
-	}
-	before := s.a.held.Load()
-	n = min(n+len(m.head), m.whole)
-	cost := int(int64(m.wholeCost) * int64(n) / int64(m.whole))
-	m.whole -= n
-	m.wholeCost -= cost
-	s.a.unread.Add(int64(-cost))
-	s.a.held.Add(int64(-cost))
-	s.a.count(before)
-}
-
 // data goes over the messages in a piece of a DATA frame.
 func (a *assembly) data(m *message, s *scanner, piece []byte) {
-	before := m.cost + m.wholeCost
+	before := m.cost
 	for len(piece) > 0 {
 		if m.got < len(m.head) {
 			n := copy(m.head[m.got:], piece)
@@ -270,7 +199,7 @@ func (a *assembly) data(m *message, s *scanner, piece []byte) {
 		m.cost += n
 		piece = piece[n:]
 		if m.left == 0 {
-			a.unread.Add(int64(m.complete()))
+			m.got, m.cost, m.began = 0, 0, 0
 		}
 	}
 	if m.cost > 0 {
@@ -281,18 +210,9 @@ func (a *assembly) data(m *message, s *scanner, piece []byte) {
 			m.began = a.c.g.now()
 		}
 	}
-	if more := m.cost + m.wholeCost - before; more != 0 {
+	if more := m.cost - before; more != 0 {
 		a.held.Add(int64(more))
 	}
-}
-
-// complete makes what has come a whole message.
-func (m *message) complete() (cost int) {
-	cost = m.cost + pieceCost
-	m.whole += len(m.head) + int(binary.BigEndian.Uint32(m.head[1:]))
-	m.wholeCost += cost
-	m.got, m.cost, m.began = 0, 0, 0
-	return cost
 }
 
 // waste is by how much the buffer that gRPC takes for a piece of n bytes is larger.
@@ -352,9 +272,7 @@ func (a *assembly) leave() {
 		a.c.g.partial.Add(-before)
 	}
 	a.gone = true
-	a.unread.Store(0)
 	clear(a.streams)
-	a.buffer.leave(&a.c.g.large)
 }
 
 // scanner splits the bytes of one direction of an HTTP/2 connection into frames.
@@ -368,9 +286,6 @@ type scanner struct {
 	kind, flags byte
 	stream      uint32
 }
-
-// between reports whether all frames that have begun are complete.
-func (s *scanner) between() bool { return s.skip == 0 && s.got == 0 }
 
 func (s *scanner) endsStream() bool {
 	return s.kind == frameReset || s.kind == frameHeaders && s.flags&flagEndStream != 0

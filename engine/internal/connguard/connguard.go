@@ -24,9 +24,8 @@ type Limits struct {
 	HandshakeBytes                int           // that a connection may send before
 
 	Frame                  time.Duration // from the first byte of a gRPC message to its last
-	PartialBytes           int           // of messages that are incomplete or not taken, on all connections but members'
-	ConnectionPartialBytes int           // of the incomplete ones of a member's connection; of another, three quarters
-	UnwrittenBytes         int           // handed to connections that do not take them, members' excepted
+	PartialBytes           int           // of incomplete messages, on all connections but members'
+	ConnectionPartialBytes int           // of those of one connection
 }
 
 // Gate counts accepted connections, and those that have not shaken hands, in all and by IP address.
@@ -37,10 +36,7 @@ type Gate struct {
 	failed func(address net.Addr, reason error)
 
 	born    time.Time
-	partial atomic.Int64 // bytes of messages that are incomplete or not taken, members' excepted
-	shaking atomic.Int64 // streams within their handshake
-	jammed  atomic.Int64 // bytes that are being written, members' excepted
-	large   atomic.Int32 // connections with a large buffer, members' excepted
+	partial atomic.Int64 // bytes of incomplete messages, members' excepted
 
 	mu          sync.Mutex
 	open, fresh int
@@ -48,7 +44,7 @@ type Gate struct {
 	unknown     map[*Conn]struct{} // those that have not shaken hands
 	parts       map[*assembly]struct{}
 	sweep       func() bool // stops the timer that looks at them; nil: none runs
-	turn        turn        // as of looked
+	oldest      []*assembly // with the oldest incomplete messages, as of looked
 	looked      int64
 	over        bool
 }
@@ -180,13 +176,18 @@ func (g *Gate) now() int64 { return int64(g.clock.Now().Sub(g.born)) + 1 }
 // crowded reports whether incomplete messages hold more than they may, members' excepted.
 func (g *Gate) crowded() bool { return g.partial.Load() > int64(g.limits.PartialBytes) }
 
-// room waits until messages hold no more than they may, or a has the oldest of those that are not complete.
-// False: a has ended.
+// room waits until incomplete messages hold no more than they may, or a has one of the oldest of them. False:
+// a has ended.
 func (g *Gate) room(a *assembly) bool {
 	a.waiting.Store(true)
 	defer a.waiting.Store(false)
-	for g.crowded() && a.held.Load() > 0 && !g.next(a) {
-		if !a.c.pause() {
+	for g.crowded() && !slices.Contains(g.turns(), a) {
+		again := make(chan struct{})
+		stop := g.clock.AfterFunc(crowdedPause, func() { close(again) })
+		select {
+		case <-again:
+		case <-a.c.closed:
+			stop()
 			return false
 		}
 	}
@@ -195,56 +196,41 @@ func (g *Gate) room(a *assembly) bool {
 	return true
 }
 
-// turn is the connection that may go on while there is no room, with the message for which it may.
-type turn struct {
-	a     *assembly
-	began int64 // a message that begins later is not the one
-}
-
-func (t turn) over() bool { return t.a == nil || t.a.oldest() != t.began }
-
-// next reports whether a may go on though there is no room. Many may ask at once, and the choice goes over all
-// connections, so it holds for a while, but not beyond the message for which it was made.
-func (g *Gate) next(a *assembly) bool {
+// turns are the connections with the oldest incomplete messages, members' excepted. Those whose messages are
+// not going to be complete soon end. Many may ask at once, and it goes over all connections, so the answer
+// holds for a while.
+func (g *Gate) turns() []*assembly {
 	g.mu.Lock()
+	now := g.now()
+	if time.Duration(now-g.looked) < crowdedPause/2 {
+		defer g.mu.Unlock()
+		return g.oldest
+	}
+	var began []int64
 	var late []*assembly
-	if now := g.now(); time.Duration(now-g.looked) >= crowdedPause/2 || g.turn.over() {
-		late = g.choose(now)
-	}
-	mine := g.turn.a == a && !g.turn.over()
-	g.mu.Unlock()
-	for _, a := range late {
-		a.c.Fail(fmt.Errorf("a message is not complete in time, and others need the room: %w", core.ErrOverloaded))
-	}
-	return mine
-}
-
-// choose makes it the turn of the connection with the oldest incomplete message, members' excepted, and
-// returns those whose messages are not going to be complete soon. While whole messages take most of the room,
-// which is theirs until they are handled, it is nobody's turn. The caller holds g.mu.
-func (g *Gate) choose(now int64) (late []*assembly) {
-	g.turn, g.looked = turn{}, now
-	whole := int64(0)
+	g.oldest, g.looked = nil, now
 	for a := range g.parts {
 		since := a.oldest()
-		if a.member.Load() {
-			continue
-		}
-		whole += a.unread.Load()
-		if since == 0 {
+		if since == 0 || a.member.Load() {
 			continue
 		}
 		age, idle := a.age(now)
 		if looked := a.looks.Add(1) > crowdedLooks; age >= crowdedAge || idle >= crowdedIdle && looked {
 			late = append(late, a)
-		} else if g.turn.a == nil || since < g.turn.began {
-			g.turn = turn{a, since}
+			continue
+		}
+		i, _ := slices.BinarySearch(began, since)
+		if i < crowdedTurns {
+			began, g.oldest = slices.Insert(began, i, since), slices.Insert(g.oldest, i, a)
 		}
 	}
-	if whole > int64(g.limits.PartialBytes)/2 {
-		g.turn = turn{}
+	g.oldest = g.oldest[:min(len(g.oldest), crowdedTurns)]
+	turns := g.oldest
+	g.mu.Unlock()
+	for _, a := range late {
+		a.c.Fail(fmt.Errorf("a message is not complete in time, and others need the room: %w", core.ErrOverloaded))
 	}
-	return late
+	return turns
 }
 
 type listener struct {
@@ -401,9 +387,9 @@ func (c *Conn) Reason() error {
 	return net.ErrClosed
 }
 
-// Begin counts one handshake on this connection; false: there are most of them already, or too many on all.
+// Begin counts one handshake on this connection; false: there are most of them already.
 func (c *Conn) Begin(most int32) bool {
-	if all := c.g.shaking.Add(1); c.shaking.Add(1) > most || all > int64(c.g.limits.Handshakes) {
+	if c.shaking.Add(1) > most {
 		c.End()
 		return false
 	}
@@ -411,10 +397,7 @@ func (c *Conn) Begin(most int32) bool {
 }
 
 // End takes back what Begin has counted.
-func (c *Conn) End() {
-	c.shaking.Add(-1)
-	c.g.shaking.Add(-1)
-}
+func (c *Conn) End() { c.shaking.Add(-1) }
 
 // Exceeded is closed when the bytes before the handshake are used up. Read then waits for Close.
 func (c *Conn) Exceeded() <-chan struct{} { return c.tripped }
