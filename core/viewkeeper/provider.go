@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -132,13 +133,15 @@ func (p *Provider) insist(ctx context.Context, what string, try func() error) er
 		if err != nil && before != nil && ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", ctx.Err(), before)
 		}
-		before = err
+		if before == nil || !errors.Is(err, os.ErrDeadlineExceeded) { // a connection's deadline may come just before that of ctx
+			before = err
+		}
 		p.note(ctx, &failing, what+" is tried again", err)
 		if err == nil || final(err) {
 			return err
 		}
 		if over := wait(ctx); over != nil {
-			return fmt.Errorf("%w: %w", over, err)
+			return fmt.Errorf("%w: %w", over, before)
 		}
 	}
 }

@@ -74,8 +74,11 @@ var errLocked = errors.New("another process has the lock")
 func retry(ctx context.Context, pause time.Duration, try func() error) error {
 	for n := 1; ; n++ {
 		err := try()
-		if err == nil || n == 3 || ctx.Err() != nil {
+		if err == nil || n == 3 {
 			return err
+		}
+		if ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
 		}
 		select {
 		case <-time.After(time.Duration(n) * pause):
